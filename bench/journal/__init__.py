@@ -1,0 +1,1 @@
+"""The cost of a journal record and of a slot update on this machine."""

@@ -1,0 +1,372 @@
+"""The only wiring: builds every part of a server from its settings, starts them in order and ends them in order."""
+
+import asyncio
+import importlib
+import logging
+import random
+import signal
+import socket
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from surplus import __version__, migrations
+from surplus.api.app import ApiDeps, create_api
+from surplus.gateway import http as gateway_http
+from surplus.gateway.access import Access
+from surplus.gateway.admission import Admitting
+from surplus.gateway.dispatch import Dispatcher, Patience
+from surplus.gateway.funds import DirectFunds
+from surplus.gateway.jobs import Fsync, Loader
+from surplus.gateway.limits import Limiter
+from surplus.gateway.metrics import Metrics
+from surplus.gateway.path import Path as RequestPath
+from surplus.gateway.refresh import Refresh
+from surplus.gateway.settlement import Ledgered
+from surplus.gateway.tariffs import Tariffs
+from surplus.gateway.tokenizer import Tokenizer
+from surplus.gateway.tracing import Tracer
+from surplus.gateway.upkeep import Upkeep
+from surplus.identity import service as identity
+from surplus.kit import log as logs
+from surplus.kit import settings as kit_settings
+from surplus.kit.clock import SystemClock
+from surplus.kit.db import Database, WriteSession
+from surplus.kit.db.migrate import upgrade
+from surplus.kit.errors import SurplusError, Unavailable
+from surplus.kit.ids import Ids, RandomIds
+from surplus.kit.journal import Journal, Slots
+from surplus.serving.engines.factory import Engines
+from surplus.serving.replicas import Pool
+from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.settings import Settings
+
+log: Final = logging.getLogger(__name__)
+
+MIGRATIONS: Final = Path(migrations.__path__[0])
+SETTINGS_FILE: Final = "surplus.toml"
+OPERATOR_KEY: Final = "operator.key"
+GATEWAY: Final = "gateway-1"
+"""The name of this process's journal; there is one gateway per data directory."""
+
+CONNECT_S: Final = 5.0
+KEEP_ALIVE_S: Final = 75
+LAG_MAX_BYTES: Final = 256 * 1024 * 1024
+
+
+class PortTaken(Unavailable):
+    """Something else listens where this server was told to."""
+
+    code = "port_taken"
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """Every part of a running server that starts, stops or is asked how it is."""
+
+    settings: Settings
+    database: Database
+    journal: Journal
+    slots: Slots
+    loader: Loader
+    fsync: Fsync
+    ledgered: Ledgered
+    funds: DirectFunds
+    path: RequestPath
+    pool: Pool
+    upstream: AiohttpUpstream
+    refresh: Refresh
+    upkeep: Upkeep
+    app: ASGIApp
+    flush_traces: Any
+
+    def not_ready(self) -> list[str]:
+        """Why this server should not get requests now; nothing if it should."""
+        reasons: list[str] = []
+        if self.path.draining:
+            reasons.append("shutting down")
+        if self.refresh.stale:
+            reasons.append("the database does not answer")
+        if self.loader.lag_bytes > LAG_MAX_BYTES:
+            reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
+        if self.ledgered.unwritten:
+            reasons.append("the journal's disk is full")
+        return reasons
+
+
+def load_settings(data: Path, config: Path | None) -> Settings:
+    """The settings of a data directory: `--config`, else DATA/surplus.toml where there is one. Raises BadSetting."""
+    file = config or (data / SETTINGS_FILE if (data / SETTINGS_FILE).exists() else None)
+    settings, _ = kit_settings.load(Settings, file=file, environment=kit_settings.environment())
+    return settings
+
+
+def open_store(data: Path) -> Database:
+    """Make the data directory (mode 0700) and open its database at the newest schema."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(data / "surplus.db")
+    upgrade(database, MIGRATIONS)
+    return database
+
+
+def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> bool:
+    """Write DATA/operator.key (mode 0600) if the operator has no usable key; returns whether one was made."""
+
+    def ensure(session: WriteSession) -> bool:
+        made = identity.ensure_operator_key(session, ids, now=now)
+        if made is None:
+            return False
+        file = data / OPERATOR_KEY
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(made.token + "\n")  # before the commit: a key that nobody holds must not exist
+        return True
+
+    return database.write_now(ensure)
+
+
+async def build(settings: Settings, data: Path, database: Database, environment: Mapping[str, str]) -> Server:
+    """Put a server together and bring its books in order after the last run. Nothing listens yet."""
+    clock = SystemClock()
+    ids = RandomIds(clock)
+    journal = Journal.open(data / "journal", segment_bytes=settings.journal.segment_mib * 2**20)
+    slots = Slots.open(data / "journal" / "slots", settings.gateway.slots)
+    loader = Loader(
+        gateway=GATEWAY, database=database, journal=journal, clock=clock, gather_s=settings.journal.load_ms / 1000
+    )
+    await loader.recover(slots)
+    fsync = Fsync(journal, loader, settings.journal.fsync_ms / 1000)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    ledgered = Ledgered(journal, fsync.ring, metrics)
+    upstream = AiohttpUpstream()
+    engines = Engines(upstream=upstream, ids=ids, environment=environment)
+    pool = Pool(engines, ids=ids, clock=clock, jitter=random.random)
+    access, tariffs, limiter = Access(database, clock), Tariffs(database), Limiter()
+    tracer, flush_traces = _tracer(settings)
+    funds = DirectFunds(database, clock)
+    tokenizer = Tokenizer(pool, upstream)
+    admitting = Admitting(
+        clock=clock,
+        pool=pool,
+        tariffs=tariffs,
+        limiter=limiter,
+        funds=funds,
+        ledgered=ledgered,
+        slots=slots,
+        tokenizer=tokenizer,
+        request_timeout_s=settings.gateway.request_timeout_s,
+    )
+    dispatcher = Dispatcher(clock=clock, pool=pool, upstream=upstream, patience=_patience(settings), tracer=tracer)
+    path = RequestPath(
+        clock=clock,
+        ids=ids,
+        access=access,
+        limiter=limiter,
+        admitting=admitting,
+        dispatcher=dispatcher,
+        tokenizer=tokenizer,
+        tracer=tracer,
+        metrics=metrics,
+        max_body_bytes=settings.server.max_body_bytes,
+        keepalive_s=settings.gateway.keepalive_s,
+    )
+    refresh = Refresh(database=database, clock=clock, access=access, tariffs=tariffs, pool=pool)
+    server = Server(
+        settings=settings,
+        database=database,
+        journal=journal,
+        slots=slots,
+        loader=loader,
+        fsync=fsync,
+        ledgered=ledgered,
+        funds=funds,
+        path=path,
+        pool=pool,
+        upstream=upstream,
+        refresh=refresh,
+        upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered),
+        app=gateway_http.Gateway(path, pool, ids),
+        flush_traces=flush_traces,
+    )
+    metrics.gauge("surplus_in_flight", "Requests being served", lambda: path.in_flight)
+    metrics.gauge("surplus_journal_lag_bytes", "Journal that is not in the database yet", lambda: loader.lag_bytes)
+    metrics.gauge("surplus_unwritten_settlements", "Settlements that the disk refused", lambda: ledgered.unwritten)
+    metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: slots.in_use)
+    api = create_api(
+        ApiDeps(
+            database=database,
+            clock=clock,
+            ids=ids,
+            refresh=refresh.now,
+            pool=pool,
+            not_ready=server.not_ready,
+            in_flight=lambda: path.in_flight,
+            journal_lag_bytes=lambda: loader.lag_bytes,
+            registry=registry if settings.metrics.enabled else None,
+            version=__version__,
+        )
+    )
+    server.app = _split(server.app, api)
+    return server
+
+
+def _patience(settings: Settings) -> Patience:
+    gateway = settings.gateway
+    return Patience(
+        attempts=gateway.attempts,
+        pause_s=gateway.retry_pause_s,
+        pause_max_s=gateway.retry_pause_max_s,
+        connect_s=CONNECT_S,
+        first_event_s=gateway.first_event_timeout_s,
+        idle_s=gateway.idle_timeout_s,
+        request_s=gateway.request_timeout_s,
+        drain_s=gateway.drain_upstream_s,
+    )
+
+
+def _split(data_plane: ASGIApp, control_plane: ASGIApp) -> ASGIApp:
+    """`/v1/...` goes straight to the gateway; everything else is the control plane's."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            await data_plane(scope, receive, send)
+        else:
+            await control_plane(scope, receive, send)
+
+    return app
+
+
+def _tracer(settings: Settings) -> tuple[Tracer, Any]:
+    """A tracer that exports, loaded only where an endpoint is set: its libraries are as large as all the rest."""
+    tracing = settings.tracing
+    if not tracing.endpoint:
+        return Tracer(), None
+    exporter = importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    sdk = importlib.import_module("opentelemetry.sdk.trace")
+    export = importlib.import_module("opentelemetry.sdk.trace.export")
+    resources = importlib.import_module("opentelemetry.sdk.resources")
+    names = {"service.name": "surplus", "service.version": __version__}
+    provider = sdk.TracerProvider(resource=resources.Resource.create(names))
+    provider.add_span_processor(export.BatchSpanProcessor(exporter.OTLPSpanExporter(endpoint=tracing.endpoint)))
+    return Tracer(provider.get_tracer("surplus"), ratio=tracing.sample_ratio), provider.shutdown
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, except that signals are ours: the books are closed after the last answer, not in the middle."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        message = f"cannot listen on {host}:{port}: {error.strerror}; stop what listens there, or choose another --port"
+        raise PortTaken(message) from error
+    return sock
+
+
+async def run(server: Server, sock: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: no answer is cut off and no record is lost."""
+    settings = server.settings.server
+    config = uvicorn.Config(
+        server.app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+    )
+    http = HttpServer(config)
+
+    def stop() -> None:
+        server.path.draining = True
+        http.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await server.refresh.now()
+    loading = asyncio.create_task(server.loader.run())
+    replicas = asyncio.create_task(server.pool.run())
+    jobs = [asyncio.create_task(job.run()) for job in (server.fsync, server.refresh, server.upkeep)]
+    for task in (loading, replicas, *jobs):
+        task.add_done_callback(lambda ended: _job_ended(ended, stop))
+    try:
+        await http.serve(sockets=[sock])
+    finally:
+        await server.path.finish()
+        await server.funds.settle_releases()
+        server.ledgered.flush()
+        await server.loader.stop()
+        await loading
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        await server.pool.stop(settings.drain_s)
+        await replicas
+        await close(server)
+
+
+def _job_ended(task: asyncio.Task[None], stop: Any) -> None:
+    """A job that ends by a fault of ours must not go unnoticed: better to stop than to go on without it."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("a background job failed; the server stops", exc_info=task.exception())
+        stop()
+
+
+async def close(server: Server) -> None:
+    """Close what was opened, in the opposite order."""
+    await server.upstream.close()
+    if server.flush_traces is not None:
+        await asyncio.to_thread(server.flush_traces)
+    server.slots.close()
+    server.journal.close()
+    server.database.close()
+
+
+def serve(*, data: Path, host: str | None = None, port: int | None = None, config: Path | None = None) -> int:
+    """`surplus serve`: returns the exit status."""
+    try:
+        settings = load_settings(data, config)
+        logs.configure(settings.server.log_level)
+        sock = listen(host or settings.server.host, settings.server.port if port is None else port)
+        with sock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, data, sock))
+    except SurplusError as error:
+        sys.stderr.write(f"surplus: {error.message}\n")
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
+    clock = SystemClock()
+    database = open_store(data)
+    made = ensure_operator(database, RandomIds(clock), data, clock.now())
+    server = await build(settings, data, database, kit_settings.environment())
+    address, port = sock.getsockname()[:2]
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    sys.stdout.write(f"Surplus {__version__} at {url}\n")
+    sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
+    sys.stdout.write(f"  operator    key {'written to' if made else 'is in'} {data / OPERATOR_KEY}\n")
+    sys.stdout.flush()
+    await run(server, sock)

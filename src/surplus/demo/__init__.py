@@ -1,0 +1,1 @@
+"""The demo: a fleet on one machine, with a real tiny chat model."""

@@ -1,0 +1,1 @@
+"""The data plane: authenticate, admit, dispatch, first event, stream, settle."""

@@ -1,0 +1,117 @@
+"""Our side of the connection to the caller: reading the body, answering, and noticing that the caller has gone.
+
+A caller that goes away must not leave work behind on our engines. While `abortable` is entered, its going cancels what
+the request is waiting for, and the wait ends in ClientGone; outside of it only the flag `gone` is set.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from starlette.types import Receive, Scope, Send
+
+from surplus.gateway.errors import BodyTooLarge
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):
+    """The caller closed the connection before the answer was whole."""
+
+
+class Client:
+    """One request's caller."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._task = asyncio.current_task()
+        self._watch: asyncio.Task[None] | None = None
+        self._abortable = False
+        self._sending = False
+        self.gone = False
+        self.started = False
+        self.ended = False
+        self.last_sent_at = 0.0
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of this lower-case name."""
+        for key, value in self._scope["headers"]:
+            if key == name:
+                return value
+        return None
+
+    async def body(self, limit: int) -> bytes:
+        """The whole request body. Raises BodyTooLarge beyond `limit` bytes, ClientGone if it never arrives whole."""
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
+        message = await self._receive()
+        parts: list[bytes] = [message.get("body", b"")]
+        size = len(parts[0])
+        while message["type"] == "http.request" and message.get("more_body"):
+            message = await self._receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise _too_large(limit)
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            raise ClientGone
+        return b"".join(parts)
+
+    def watch(self) -> None:
+        """Start noticing that the caller goes away. Call once, after the body has been read."""
+        self._watch = asyncio.create_task(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self.ended:
+            return
+        self.gone = True
+        if self._abortable and self._task is not None:
+            self._task.cancel()
+
+    @contextmanager
+    def abortable(self) -> Generator[None]:
+        """Within: when the caller goes, whatever is awaited is cancelled and ClientGone is raised here."""
+        if self.gone:
+            raise ClientGone
+        self._abortable = True
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.gone or self._task is None or self._task.uncancel() > 0:
+                raise  # somebody else cancels us: the server is going down
+            raise ClientGone from None
+        finally:
+            self._abortable = False
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of the answer."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, data: bytes, *, more: bool) -> None:
+        """Send a part of the body; `more=False` ends the answer. Waits while the caller's connection is full."""
+        self._sending = True
+        self.ended = not more
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self._sending = False
+        self.last_sent_at = asyncio.get_running_loop().time()
+
+    @property
+    def idle(self) -> bool:
+        """The answer has begun, has not ended, and nothing is being sent right now."""
+        return self.started and not self.ended and not self._sending and not self.gone
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than the {limit} bytes that this server takes; send less at once")

@@ -1,0 +1,184 @@
+"""Reads what an engine's answer says about itself: usage, progress, the end, errors.
+
+A stream passes through as the bytes it came in. Every event is checked to be JSON, because upstream bytes are not
+trusted; a whole block of events is checked at once, by joining it to one JSON array (no string in JSON can hold a line
+break, so the joint cannot be forged). Only blocks that carry figures, an error or the end are looked at one by one.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from surplus.gateway import sse
+from surplus.gateway.errors import StreamBroken
+from surplus.gateway.upstream_errors import from_error_object
+from surplus.kit.errors import SurplusError
+from surplus.metering.usage import TokenUsage
+from surplus.serving.engines.dialects import Dialect
+
+
+class Timings(msgspec.Struct):
+    """llama.cpp's cumulative figures of one choice: prompt tokens computed and cached, tokens predicted."""
+
+    prompt_n: int = 0
+    cache_n: int = 0
+    predicted_n: int = 0
+
+
+class Choice(msgspec.Struct):
+    """The part of a choice that says whether it has ended."""
+
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class Chunk(msgspec.Struct):
+    """The part of a stream chunk that we read."""
+
+    choices: list[Choice] | None = None
+    usage: dict[str, Any] | None = None
+    timings: Timings | None = None
+    error: msgspec.Raw | None = None
+
+
+_block: Final = msgspec.json.Decoder(list[Chunk])
+_chunk: Final = msgspec.json.Decoder(Chunk | None)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_JOINT: Final = b"\n\ndata: "
+
+
+class StreamMeter:
+    """Follows one stream. `feed` takes upstream's bytes and gives back those that the caller should see."""
+
+    def __init__(self, dialect: Dialect, *, include_usage: bool, choices: int) -> None:
+        self._dialect = dialect
+        self._include_usage = include_usage
+        self._sum_choices = dialect.per_choice and choices > 1
+        self._each = dialect.continuous or self._sum_choices
+        self._timings: dict[int, Timings] = {}
+        self._rest = b""
+        self._last_usage_event: dict[str, msgspec.Raw] | None = None
+        self._unfinished: set[int] = set(range(choices))
+        self.usage: TokenUsage | None = None
+        self.degraded = False
+        self.final = False  # the usage is the engine's last word
+        self.done = False  # the stream said [DONE]
+        self.error: SurplusError | None = None
+        self.events = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived; returns whole events for the caller. Raises StreamBroken on what is no JSON stream."""
+        if self._rest:
+            data = self._rest + data
+        end = sse.whole(data)
+        self._rest = data[end:]
+        if len(self._rest) > sse.EVENT_MAX:
+            message = "the engine sent an event without an end"
+            raise StreamBroken(message)
+        block = data[:end] if self._rest else data
+        if not block:
+            return b""
+        if not self._each and self._plain(block):
+            return block
+        return b"".join([self._event(event) for event in sse.events(block)])
+
+    @property
+    def complete(self) -> bool:
+        """Every choice has said why it finished, so the answer is whole even without a closing [DONE]."""
+        return self.done or (not self._unfinished and not self._rest)
+
+    def _plain(self, block: bytes) -> bool:
+        """True if the block holds nothing but well-formed chunks that the caller may see as they are."""
+        if not (block.startswith(b"data: ") and block.endswith(b"\n\n")):
+            return False
+        try:
+            chunks = _block.decode(b"[" + block[6:-2].replace(_JOINT, b",") + b"]")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        for chunk in chunks:
+            if chunk.usage is not None or chunk.error is not None:
+                return False
+        for chunk in chunks:
+            self._finish(chunk)
+        self.events += len(chunks)
+        return True
+
+    def _finish(self, chunk: Chunk) -> None:
+        for choice in chunk.choices or ():
+            if choice.finish_reason is not None:
+                self._unfinished.discard(choice.index)
+
+    def _event(self, event: bytes) -> bytes:
+        data = sse.payload(event)
+        if not data or self.done:
+            return b""  # comments and pings are ours to send; what follows the end is not for the caller
+        if data == b"[DONE]":
+            self.done = True
+            return self._summed_usage_event() + sse.DONE
+        try:
+            chunk = _chunk.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            message = "the engine sent a malformed event; the answer up to here is all there is"
+            raise StreamBroken(message) from error
+        if chunk is None:  # llama.cpp opens a completion stream with `null`
+            return b""
+        if chunk.error is not None:
+            self.error = from_error_object(bytes(chunk.error))
+            return b""
+        self._finish(chunk)
+        return self._measured(event, data, chunk)
+
+    def _measured(self, event: bytes, data: bytes, chunk: Chunk) -> bytes:
+        if chunk.timings is not None and chunk.choices:
+            self._timings[chunk.choices[0].index] = chunk.timings
+            self._take_timings()
+        closing = chunk.usage is not None and not chunk.choices
+        if chunk.usage is not None and not self._sum_choices:
+            self.usage, degraded = TokenUsage.from_openai(chunk.usage)
+            self.degraded = self.degraded or degraded
+            self.final = closing or not self._dialect.continuous
+        if closing and (self._sum_choices or not self._include_usage):
+            self._last_usage_event = _fields.decode(data)
+            return b""
+        self.events += not closing
+        return self._cleaned(event, data, chunk, closing=closing)
+
+    def _cleaned(self, event: bytes, data: bytes, chunk: Chunk, *, closing: bool) -> bytes:
+        """Without the figures that only we asked for."""
+        extra = chunk.timings is not None or (self._dialect.continuous and chunk.usage is not None and not closing)
+        if not extra:
+            return event
+        fields = _fields.decode(data)
+        fields.pop("timings", None)
+        if not closing:
+            fields.pop("usage", None)
+        return sse.event(msgspec.json.encode(fields))
+
+    def _take_timings(self) -> None:
+        if self.final:
+            return
+        first = next(iter(self._timings.values()))
+        output = sum(t.predicted_n for t in self._timings.values())
+        self.usage = TokenUsage(uncached=first.prompt_n, cache_read=first.cache_n, cache_write=0, output=output)
+
+    def _summed_usage_event(self) -> bytes:
+        """The usage of all choices in one closing chunk, where the engine gave one per choice."""
+        if not self._sum_choices:
+            return b""
+        self.final = self.usage is not None
+        if not self._include_usage or self._last_usage_event is None or self.usage is None:
+            return b""
+        self._last_usage_event.pop("timings", None)
+        summed = msgspec.Raw(msgspec.json.encode(openai_usage(self.usage)))
+        return sse.event(msgspec.json.encode({**self._last_usage_event, "usage": summed}))
+
+
+def openai_usage(usage: TokenUsage) -> dict[str, Any]:
+    """A usage object as OpenAI writes it: `prompt_tokens` includes what came from the cache."""
+    prompt = usage.uncached + usage.cache_read + usage.cache_write
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": usage.output,
+        "total_tokens": prompt + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
+    }

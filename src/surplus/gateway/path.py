@@ -1,0 +1,177 @@
+"""The one path of every request that reaches a model: authenticate, admit, dispatch, first event, stream, settle."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from surplus.gateway import surface
+from surplus.gateway.access import Access, Caller
+from surplus.gateway.admission import Admission, Admitting
+from surplus.gateway.body import parse
+from surplus.gateway.client import Client, ClientGone, Headers
+from surplus.gateway.dispatch import Dispatcher, Exchange
+from surplus.gateway.endpoints import Endpoint
+from surplus.gateway.errors import BadBody, Draining, UpstreamSilent
+from surplus.gateway.limits import Limiter
+from surplus.gateway.metrics import Metrics
+from surplus.gateway.relay import StreamRelay, relay_whole
+from surplus.gateway.settlement import Ending
+from surplus.gateway.sse import event
+from surplus.gateway.tokenizer import Tokenizer
+from surplus.gateway.tracing import Tracer
+from surplus.kit.clock import Clock
+from surplus.kit.errors import SurplusError
+from surplus.kit.ids import Ids
+from surplus.metering.model import Outcome
+from surplus.metering.usage import TokenUsage
+
+CLIENT_CLOSED: Final = 499
+"""The status in the record of a request whose caller left before there was one (nginx's number for it)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Path:
+    """Takes requests along the path. Everything it needs is given to it."""
+
+    clock: Clock
+    ids: Ids
+    access: Access
+    limiter: Limiter
+    admitting: Admitting
+    dispatcher: Dispatcher
+    tokenizer: Tokenizer
+    tracer: Tracer
+    metrics: Metrics
+    max_body_bytes: int
+    keepalive_s: float
+    in_flight: int = 0
+    draining: bool = False
+    _background: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    async def serve(self, client: Client, endpoint: Endpoint) -> None:
+        """Answer one request, whatever happens."""
+        request = self.ids.new("req")
+        headers = surface.request_headers(request)
+        self.in_flight += 1
+        try:
+            with self.tracer.request(client, endpoint, request) as span:
+                try:
+                    await self._serve(client, endpoint, request, headers)
+                except SurplusError as error:
+                    span.failed(error)
+                    await self.refuse(client, error, headers)
+        except ClientGone:
+            pass  # settled where it was noticed; there is nobody to answer
+        finally:
+            self.in_flight -= 1
+            client.close()
+
+    async def _serve(self, client: Client, endpoint: Endpoint, request: str, headers: Headers) -> None:
+        if self.draining:
+            message = "this server is shutting down; try again in a moment"
+            raise Draining(message, retry_after_s=1)
+        caller = await self.access.model_caller(client)
+        body = parse(await client.body(self.max_body_bytes))
+        if body.stream and not endpoint.streams:
+            message = f"{endpoint.path} does not stream; leave `stream` out"
+            raise BadBody(message, param="stream")
+        try:
+            admission = await self.admitting.admit(request, endpoint, caller, body)
+        except SurplusError as error:
+            self.metrics.refuse(error)
+            raise
+        headers += self.limit_headers(caller)
+        await self._run(client, admission, headers)
+
+    async def _run(self, client: Client, admission: Admission, headers: Headers) -> None:
+        """Dispatch and relay; whatever happens, the request is settled when this returns or will be without help."""
+        settlement = admission.settlement
+        exchange: Exchange | None = None
+        patience = self.dispatcher.patience
+        client.watch()
+        try:
+            async with asyncio.timeout(patience.request_s):
+                exchange = await self._dispatch(client, admission)
+                if exchange.whole is not None:
+                    await relay_whole(client, admission, exchange.whole, headers)
+                else:
+                    await StreamRelay(client, admission, exchange, patience).run(headers, self.keepalive_s)
+        except ClientGone:
+            self._client_left(admission, exchange)
+            raise
+        except TimeoutError as error:
+            message = f"the answer took longer than the {patience.request_s:.0f} s that this server allows"
+            raise UpstreamSilent(message) from error
+        except SurplusError as error:
+            settlement.settle(Ending(Outcome.FAILED, error.status))
+            raise
+        finally:
+            if exchange is not None:
+                exchange.close()
+            if admission.working is None or exchange is not None:
+                settlement.settle(_cut_short(client, exchange))
+
+    async def _dispatch(self, client: Client, admission: Admission) -> Exchange:
+        if all(offer.deployment.engine.owned for offer in admission.offers):
+            with client.abortable():
+                return await self.dispatcher.dispatch(admission)
+        return await self.dispatcher.dispatch(admission)  # a provider bills the answer anyway: hear what it says
+
+    def _client_left(self, admission: Admission, exchange: Exchange | None) -> None:
+        """Charge by the engine's last figures; where it has said nothing yet, by its count of the input."""
+        meter = exchange.meter if exchange is not None else None
+        if meter is not None and meter.usage is not None:
+            admission.settlement.settle(Ending(Outcome.ABORTED, CLIENT_CLOSED, meter.usage, meter.degraded))
+        elif admission.working is None:
+            admission.settlement.settle(Ending(Outcome.ABORTED, CLIENT_CLOSED))
+        else:
+            self.spawn(self._settle_input(admission, meter.events if meter is not None else 0))
+
+    async def _settle_input(self, admission: Admission, events: int) -> None:
+        ending = Ending(Outcome.ABORTED, CLIENT_CLOSED, degraded=True)
+        try:
+            assert admission.working is not None
+            counted = await self.tokenizer.count_on(admission.working, admission.body)
+            if counted is not None:
+                ending = Ending(Outcome.ABORTED, CLIENT_CLOSED, TokenUsage(uncached=counted, output=events))
+        finally:
+            admission.settlement.settle(ending)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finish this after the request; `finish` waits for it."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def finish(self) -> None:
+        """Wait for everything that outlived its request."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    def limit_headers(self, caller: Caller) -> Headers:
+        """Where the caller's key stands against its limits."""
+        limits = caller.key.limits
+        if limits.rpm is None and limits.tpm is None:
+            return []
+        return surface.limit_headers(self.limiter.standing(caller.key.id, limits, self.clock.monotonic()))
+
+    async def refuse(self, client: Client, error: SurplusError, headers: Headers) -> None:
+        """Send the error in the surface's shape: as the answer, or as an event where the answer has begun."""
+        if client.gone or client.ended:
+            return
+        body = surface.error_body(error)
+        if client.started:
+            await client.send(event(body), more=False)
+            return
+        await client.start(error.status, [*surface.error_headers(error), *headers])
+        await client.send(body, more=False)
+
+
+def _cut_short(client: Client, exchange: Exchange | None) -> Ending:
+    """The ending of a request that nothing else has settled: a timeout, or a server that is going down."""
+    outcome = Outcome.ABORTED if client.gone else Outcome.INTERRUPTED
+    meter = exchange.meter if exchange is not None else None
+    if meter is None or meter.usage is None:
+        return Ending(outcome, 504, degraded=True)
+    return Ending(outcome, 504, meter.usage, meter.degraded)

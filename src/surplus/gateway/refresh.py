@@ -1,0 +1,66 @@
+"""Keeps what the data plane holds in memory in step with the database: keys, budgets, prices, deployments.
+
+Whoever changes facts, in whatever process, raises a revision number with them; this looks at the numbers, several times
+a second, and after each change made through this process's own API. A revoked key stops within that time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from surplus.billing import service as billing
+from surplus.gateway.access import Access
+from surplus.gateway.tariffs import Tariffs
+from surplus.identity import service as identity
+from surplus.kit import revisions
+from surplus.kit.clock import Clock
+from surplus.kit.db import Database
+from surplus.kit.errors import SurplusError
+from surplus.serving import service as serving
+from surplus.serving.replicas import Pool
+
+log: Final = logging.getLogger(__name__)
+
+EVERY_S: Final = 0.25
+
+
+@dataclass(slots=True, kw_only=True)
+class Refresh:
+    """`stale` is True while the database does not answer: what is in memory may be out of date."""
+
+    database: Database
+    clock: Clock
+    access: Access
+    tariffs: Tariffs
+    pool: Pool
+    stale: bool = False
+    _seen: Mapping[str, int] = field(default_factory=dict[str, int])
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def now(self) -> None:
+        """Look once. Raises StoreUnavailable."""
+        async with self._lock:
+            numbers = await self.database.read(revisions.read)
+            changed = {topic for topic in numbers if numbers[topic] != self._seen.get(topic)}
+            if changed & {identity.TOPIC, billing.TOPIC}:
+                self.access.forget()
+            if billing.TOPIC in changed:
+                await self.tariffs.load(self.clock.now())
+            if serving.TOPIC in changed:
+                await self.pool.apply(await self.database.read(serving.list_deployments))
+            self._seen = numbers
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            try:
+                await self.now()
+                self.stale = False
+            except SurplusError as error:
+                if not self.stale:
+                    fields = {"why": error.message}
+                    log.warning("keys, prices and deployments cannot be refreshed", extra={"fields": fields})
+                self.stale = True
+            await asyncio.sleep(EVERY_S)

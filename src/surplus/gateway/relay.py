@@ -1,0 +1,158 @@
+"""Relay: the answer goes to the caller as it comes, and is settled before its last byte leaves."""
+
+import asyncio
+from typing import Final
+
+from surplus.gateway import sse, surface
+from surplus.gateway.admission import Admission
+from surplus.gateway.answers import Whole
+from surplus.gateway.client import Client, ClientGone, Headers
+from surplus.gateway.dispatch import Exchange, Patience
+from surplus.gateway.errors import StreamBroken, UpstreamSilent
+from surplus.gateway.estimate import estimated
+from surplus.gateway.keepalive import KeepAlive
+from surplus.gateway.settlement import Ending
+from surplus.kit.errors import SurplusError
+from surplus.metering.model import Outcome
+from surplus.metering.usage import TokenUsage
+from surplus.serving.errors import UpstreamCut, UpstreamTimedOut
+
+STREAM_HEADERS: Final[Headers] = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # reverse proxies pass events on at once
+]
+
+
+async def relay_whole(client: Client, admission: Admission, whole: Whole, headers: Headers) -> None:
+    """Pass a complete JSON answer on."""
+    usage = whole.usage if whole.usage is not None else estimated(admission.bounds, answer_bytes=len(whole.data))
+    admission.settlement.first_token()
+    admission.settlement.settle(
+        Ending(
+            Outcome.ABORTED if client.gone else Outcome.COMPLETED,
+            200,
+            usage,
+            degraded=whole.degraded,
+            engine_request_id=whole.engine_id,
+        )
+    )
+    if client.gone:
+        return
+    length = str(len(whole.data)).encode()
+    await client.start(200, [(b"content-type", b"application/json"), (b"content-length", length), *headers])
+    await client.send(whole.data, more=False)
+
+
+class StreamRelay:
+    """Passes one stream on, event by event."""
+
+    def __init__(self, client: Client, admission: Admission, exchange: Exchange, patience: Patience) -> None:
+        assert exchange.meter is not None
+        self._client = client
+        self._settlement = admission.settlement
+        self._admission = admission
+        self._exchange = exchange
+        self._meter = exchange.meter
+        self._patience = patience
+        self._clock = asyncio.get_running_loop().time
+        self._bytes = 0
+
+    async def run(self, headers: Headers, keepalive_s: float) -> None:
+        """Relay to the end. Raises ClientGone where the caller's going has to be answered by someone else.
+
+        An engine of ours is cut off as soon as the caller goes. A provider's stream is read on, within a bound, until
+        it says what it will bill.
+        """
+        self._settlement.first_token()
+        await self._client.start(200, [*STREAM_HEADERS, *headers])
+        keepalive = KeepAlive(self._client, keepalive_s)
+        try:
+            if self._exchange.replica.deployment.engine.owned:
+                with self._client.abortable():
+                    await self._pump()
+            else:
+                await self._pump()
+        except (UpstreamCut, UpstreamTimedOut, StreamBroken) as error:
+            await self._broken(error)
+        finally:
+            keepalive.stop()
+
+    async def _pump(self) -> None:
+        answer, meter = self._exchange.answer, self._meter
+        assert answer is not None
+        block = self._exchange.first
+        left_at: float | None = None
+        while True:
+            self._progress(block)
+            if meter.error is not None:
+                await self._failed(block, meter.error)
+                return
+            if meter.done:
+                self._exchange.finished = True
+                await self._complete(block)
+                return
+            if self._client.gone:
+                left_at = left_at if left_at is not None else self._clock()
+                if self._clock() - left_at > self._patience.drain_s:
+                    raise ClientGone
+            elif block:
+                await self._client.send(block, more=True)
+            data = await answer.chunk(self._patience.idle_s if left_at is None else self._patience.drain_s)
+            if not data:
+                await self._ended()
+                return
+            block = meter.feed(data)
+
+    def _progress(self, block: bytes) -> None:
+        self._bytes += len(block)
+        slot, usage = self._settlement.slot, self._meter.usage
+        if usage is None:
+            slot.delivered(self._bytes, self._meter.events)
+        else:
+            slot.update(
+                uncached=usage.uncached,
+                cache_read=usage.cache_read,
+                cache_write=usage.cache_write,
+                output=usage.output,
+                delivered_bytes=self._bytes,
+                delivered_events=self._meter.events,
+            )
+
+    async def _ended(self) -> None:
+        """The stream ended without [DONE]: whole if every choice had finished, broken off if not."""
+        if not self._meter.complete:
+            message = "the engine's stream ended in the middle of the answer"
+            raise StreamBroken(message)
+        self._exchange.finished = True
+        await self._complete(sse.DONE)
+
+    async def _complete(self, last: bytes) -> None:
+        usage, degraded = self.usage()
+        outcome = Outcome.ABORTED if self._client.gone else Outcome.COMPLETED
+        self._settlement.settle(Ending(outcome, 200, usage, degraded))
+        if not self._client.gone:
+            await self._client.send(last, more=False)
+
+    async def _broken(self, error: SurplusError) -> None:
+        silent = isinstance(error, UpstreamTimedOut)
+        words = "the engine fell silent in the middle of its answer; what arrived so far is incomplete"
+        told = UpstreamSilent(words) if silent else StreamBroken(f"{error.message}; what arrived so far is incomplete")
+        await self._failed(b"", told)
+
+    async def _failed(self, block: bytes, error: SurplusError) -> None:
+        """Tell the caller in the stream, exactly once, and never end as if all were well."""
+        usage, degraded = self.usage()
+        outcome = Outcome.ABORTED if self._client.gone else Outcome.FAILED
+        self._settlement.settle(Ending(outcome, error.status, usage, degraded))
+        if not self._client.gone:
+            await self._client.send(block + sse.event(surface.error_body(error)), more=False)
+
+    def usage(self) -> tuple[TokenUsage, bool]:
+        """What the engine said last, or an estimate from what was delivered; and whether it is less than certain."""
+        meter = self._meter
+        if meter.usage is None:
+            return estimated(self._admission.bounds, events=meter.events), True
+        if meter.final or meter.events <= meter.usage.output:
+            return meter.usage, meter.degraded
+        return meter.usage, True

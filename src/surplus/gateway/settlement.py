@@ -1,0 +1,142 @@
+"""Every admitted request ends here exactly once, whatever became of it.
+
+Settling is one append to the journal and no waiting, so a cancelled task, a client that left or a server that is going
+down cannot come between an answer and its record. If the journal cannot take the entry (a full disk), it is kept in
+memory, the in-flight slot stays claimed, and it is tried again: nothing is dropped.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from msgspec import structs
+
+from surplus.billing.rating import PriceSheet
+from surplus.gateway.entries import Admitted, Settled, encode
+from surplus.gateway.limits import Lease
+from surplus.kit.clock import Clock
+from surplus.kit.journal import Journal, JournalFull, Slot
+from surplus.metering.model import Outcome
+from surplus.metering.usage import TokenUsage
+
+NOTHING: Final = TokenUsage()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended: `status` is the HTTP status that the caller saw, or would have seen."""
+
+    outcome: Outcome
+    status: int
+    usage: TokenUsage = NOTHING
+    degraded: bool = False
+    waste_output: int = 0
+    engine_request_id: str | None = None
+
+
+class Observer(Protocol):
+    """Is told of every settled request; metrics are one."""
+
+    def settled(self, entry: Settled, grains: int) -> None:
+        """`entry` has ended and cost `grains`."""
+        ...
+
+
+class Ledgered:
+    """The journal as the path sees it: entries in, a bell for the loader, and nothing lost when the disk is full."""
+
+    def __init__(self, journal: Journal, ring: Callable[[], None], observer: Observer) -> None:
+        self._journal = journal
+        self._ring = ring
+        self._observer = observer
+        self._unwritten: list[tuple[Settled, Slot]] = []
+
+    def admit(self, entry: Admitted) -> None:
+        """Write an admission. Raises JournalFull."""
+        self._journal.append(encode(entry))
+
+    def settle(self, entry: Settled, slot: Slot, grains: int) -> None:
+        """Write a settlement, or keep it until it can be written."""
+        self._observer.settled(entry, grains)
+        self._unwritten.append((entry, slot))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, oldest first, until the disk refuses."""
+        while self._unwritten:
+            entry, slot = self._unwritten[0]
+            try:
+                self._journal.append(encode(entry))
+            except JournalFull:
+                return
+            slot.release()
+            del self._unwritten[0]
+        self._ring()
+
+    @property
+    def unwritten(self) -> int:
+        """Settlements that the disk has not taken yet."""
+        return len(self._unwritten)
+
+
+class Settlement:
+    """The one ending of one request. `settle` a second time does nothing."""
+
+    def __init__(
+        self,
+        admitted: Admitted,
+        sheet: PriceSheet,
+        *,
+        lease: Lease | None,
+        slot: Slot,
+        clock: Clock,
+        ledgered: Ledgered,
+    ) -> None:
+        self.admitted = admitted
+        self.sheet = sheet
+        self.slot = slot
+        self.first_token_at: float | None = None
+        self.settled = False
+        self._lease = lease
+        self._clock = clock
+        self._ledgered = ledgered
+
+    def use(self, deployment: str, sheet: PriceSheet) -> None:
+        """The request goes to this deployment now; it is charged by the sheet of the one that answers."""
+        self.sheet = sheet
+        if deployment != self.admitted.deployment:
+            self.admitted = structs.replace(
+                self.admitted, deployment=deployment, sku=sheet.sku, price_version=sheet.version
+            )
+
+    def first_token(self) -> None:
+        """The first event of the answer is there."""
+        if self.first_token_at is None:
+            self.first_token_at = self._clock.now()
+
+    def settle(self, ending: Ending) -> None:
+        """Charge what was used, release the rest of the hold and every lease."""
+        if self.settled:
+            return
+        self.settled = True
+        usage = ending.usage
+        if self._lease is not None:
+            self._lease.release(usage.input + usage.output)
+        grains = self.sheet.grains(usage)
+        entry = Settled(
+            admitted=self.admitted,
+            outcome=ending.outcome,
+            status=ending.status,
+            uncached=usage.uncached,
+            cache_read=usage.cache_read,
+            cache_write=usage.cache_write,
+            output=usage.output,
+            reasoning=usage.reasoning,
+            waste_output=ending.waste_output,
+            grains=str(grains),
+            degraded=ending.degraded,
+            first_token_at=self.first_token_at,
+            ended_at=self._clock.now(),
+            engine_request_id=ending.engine_request_id,
+        )
+        self._ledgered.settle(entry, self.slot, grains)

@@ -1,0 +1,94 @@
+"""Exact input counts from an engine's own tokenizer, for the two cases where a bound is not good enough.
+
+A byte is at least as long as a token, so the length of a body bounds its tokens without asking anyone. Only when that
+bound does not fit the money, or when a request is abandoned before its engine has said a word, is the engine asked.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from surplus.gateway.body import Body
+from surplus.gateway.endpoints import Endpoint
+from surplus.kit.errors import SurplusError
+from surplus.serving.model import EngineKind
+from surplus.serving.replicas import Pool, Replica
+from surplus.serving.upstream import Upstream
+
+TIMEOUT_S: Final = 5.0
+ANSWER_MAX: Final = 64 * 1024 * 1024
+
+_object: Final = msgspec.json.Decoder(dict[str, Any])
+_RENDERED: Final = ("messages", "tools", "tool_choice", "response_format", "chat_template_kwargs")
+_TEXTS: Final = ("prompt", "input")
+_Inputs = str | list[str | int | list[int]]
+
+
+class Tokenizer:
+    """Counts the input tokens of a request on any ready replica of its model that has a tokenizer."""
+
+    def __init__(self, pool: Pool, upstream: Upstream) -> None:
+        self._pool = pool
+        self._upstream = upstream
+
+    async def count(self, body: Body, endpoint: Endpoint) -> int | None:
+        """Input tokens, or None where no engine can tell."""
+        for replica in self._pool.candidates(body.model, embeddings=endpoint.embeddings):
+            if replica.tokenizer:
+                return await self.count_on(replica, body)
+        return None
+
+    async def count_on(self, replica: Replica, body: Body) -> int | None:
+        """Input tokens as this replica counts them, or None if it does not say."""
+        try:
+            with replica.lease():
+                return await self._count(replica, body)
+        except (SurplusError, msgspec.DecodeError, KeyError, TypeError):
+            return None
+
+    async def _count(self, replica: Replica, body: Body) -> int:
+        if replica.deployment.engine in {EngineKind.VLLM, EngineKind.SGLANG}:
+            wanted = {name: body.fields[name] for name in (*_RENDERED, *_TEXTS) if name in body.fields}
+            wanted["model"] = msgspec.json.encode(replica.deployment.upstream_model)
+            return int((await self._ask(replica, "/tokenize", _join(wanted)))["count"])
+        if "messages" in body.fields:
+            rendered = {name: body.fields[name] for name in _RENDERED if name in body.fields}
+            prompt = (await self._ask(replica, "/apply-template", _join(rendered)))["prompt"]
+            return await self._llama(replica, msgspec.json.encode(prompt), special=False)
+        name = next(name for name in _TEXTS if name in body.fields)
+        total = 0
+        for text in _texts(msgspec.json.decode(body.fields[name], type=_Inputs)):
+            total += len(text) if isinstance(text, list) else await self._llama(replica, msgspec.json.encode(text))
+        return total
+
+    async def _llama(self, replica: Replica, content: bytes, *, special: bool = True) -> int:
+        flags = b'"add_special":%b,"parse_special":true' % (b"true" if special else b"false")
+        answer = await self._ask(replica, "/tokenize", b'{"content":%b,%b}' % (content, flags))
+        return len(answer["tokens"])
+
+    async def _ask(self, replica: Replica, path: str, body: bytes) -> dict[str, Any]:
+        headers = {**replica.headers, "content-type": "application/json"}
+        answer = await self._upstream.send(
+            replica.root_url,
+            path,
+            headers=headers,
+            body=body,
+            connect_timeout_s=TIMEOUT_S,
+            first_byte_timeout_s=TIMEOUT_S,
+            reuse=False,
+        )
+        data = await answer.read(ANSWER_MAX, TIMEOUT_S)
+        answer.release()
+        return _object.decode(data)
+
+
+def _texts(content: _Inputs) -> list[str | list[int]]:
+    """Every input of a `prompt` or `input` field: texts, or lists of token ids."""
+    if isinstance(content, str):
+        return [content]
+    ids = [item for item in content if isinstance(item, int)]
+    return [ids] if ids else [item for item in content if not isinstance(item, int)]
+
+
+def _join(fields: dict[str, bytes]) -> bytes:
+    return b"{" + b",".join(b'"%b":%b' % (name.encode(), raw) for name, raw in fields.items()) + b"}"

@@ -1,0 +1,111 @@
+"""Spans under OpenTelemetry's GenAI conventions: one SERVER span for the caller, one CLIENT span per upstream attempt.
+
+Sampling is decided before a span is made, so an unsampled request costs a random number and nothing else. No prompt and
+no answer is ever put on a span.
+"""
+
+import random
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Tracer as OtelTracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from surplus.gateway.client import Client
+from surplus.gateway.endpoints import Endpoint
+from surplus.gateway.ports import Traced
+from surplus.kit.errors import SurplusError
+from surplus.serving.replicas import Replica
+
+PROVIDER: Final = "surplus"
+
+
+class Request:
+    """The span of one request; without a span it does nothing."""
+
+    def __init__(self, span: Span | None = None) -> None:
+        self.span = span
+
+    def failed(self, error: SurplusError) -> None:
+        """The request was answered with this error."""
+        if self.span is not None:
+            self.span.set_attribute("error.type", error.code)
+            self.span.set_attribute("http.response.status_code", error.status)
+            if error.status >= 500:
+                self.span.set_status(Status(StatusCode.ERROR))
+
+
+class Attempt:
+    """The span of one attempt upstream; without a span it does nothing."""
+
+    def __init__(self, span: Span | None = None) -> None:
+        self._span = span
+
+    def answered(self, status: int) -> None:
+        """The engine answered with this status."""
+        if self._span is not None:
+            self._span.set_attribute("http.response.status_code", status)
+
+    def failed(self, error: SurplusError) -> None:
+        """The attempt came to nothing."""
+        if self._span is not None:
+            self._span.set_attribute("error.type", error.code)
+            self._span.set_status(Status(StatusCode.ERROR))
+
+
+_SILENT_REQUEST: Final = Request()
+_SILENT_ATTEMPT: Final = Attempt()
+
+
+class Tracer:
+    """Makes spans for a share of the requests. Without an OpenTelemetry tracer it makes none."""
+
+    def __init__(
+        self, tracer: OtelTracer | None = None, *, ratio: float = 0.0, draw: Callable[[], float] = random.random
+    ) -> None:
+        self._tracer = tracer
+        self._ratio = ratio
+        self._draw = draw
+        self._contexts: dict[str, Context] = {}
+
+    @contextmanager
+    def request(self, client: Client, endpoint: Endpoint, request: str) -> Generator[Request]:
+        """The SERVER span of a request, a child of the caller's own span where it sent one."""
+        if self._tracer is None or self._draw() >= self._ratio:
+            yield _SILENT_REQUEST
+            return
+        header = client.header(b"traceparent")
+        parent = TraceContextTextMapPropagator().extract({"traceparent": header.decode("latin-1")} if header else {})
+        attributes = {"http.request.method": "POST", "http.route": f"/v1{endpoint.path}", "surplus.request.id": request}
+        with self._tracer.start_as_current_span(
+            f"POST /v1{endpoint.path}", parent, kind=SpanKind.SERVER, attributes=attributes
+        ) as span:
+            self._contexts[request] = set_span_in_context(span)
+            try:
+                yield Request(span)
+            finally:
+                del self._contexts[request]
+
+    @contextmanager
+    def attempt(self, traced: Traced, replica: Replica) -> Generator[Attempt]:
+        """The CLIENT span of one attempt: it ends with the first good event, or with the failure."""
+        context = self._contexts.get(traced.request)
+        if self._tracer is None or context is None:
+            yield _SILENT_ATTEMPT
+            return
+        operation = traced.endpoint.operation
+        attributes = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": PROVIDER,
+            "gen_ai.request.model": traced.body.model,
+            "gen_ai.response.model": replica.deployment.upstream_model,
+            "gen_ai.request.stream": traced.body.stream,
+            "server.address": replica.root_url,
+            "surplus.deployment": replica.deployment.id,
+        }
+        name = f"{operation} {traced.body.model}"
+        with self._tracer.start_as_current_span(name, context, kind=SpanKind.CLIENT, attributes=attributes) as span:
+            yield Attempt(span)

@@ -1,0 +1,50 @@
+"""What has to happen by itself every second: holds expire, limits are forgotten, alerts are told."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from surplus.gateway.limits import Limiter
+from surplus.gateway.settlement import Ledgered
+from surplus.kit import outbox
+from surplus.kit.clock import Clock
+from surplus.kit.db import Database, WriteSession
+from surplus.kit.errors import SurplusError
+from surplus.ledger import service as ledger
+
+log: Final = logging.getLogger(__name__)
+
+EVERY_S: Final = 1.0
+ALERTS: Final = "alerts"
+"""The outbox consumer that writes what happened into the log."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """One round a second; a round that fails is tried again."""
+
+    database: Database
+    clock: Clock
+    limiter: Limiter
+    ledgered: Ledgered
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self.limiter.sweep(self.clock.monotonic())
+            self.ledgered.flush()
+            try:
+                if await self.database.read(ledger.any_due, now=self.clock.now()):
+                    await self.database.write(ledger.apply, [], now=self.clock.now())
+                if await self.database.read(outbox.pending, ALERTS, limit=1):
+                    await self.database.write(_tell)
+            except SurplusError as error:
+                log.warning("upkeep failed and is tried again", extra={"fields": {"why": error.message}})
+
+
+def _tell(session: WriteSession) -> None:
+    for message in outbox.pending(session, ALERTS):
+        log.warning(message.topic, extra={"fields": {"alert": message.topic, **message.body}})
+        outbox.mark(session, ALERTS, message.seq)

@@ -1,0 +1,1 @@
+"""The ledger: accounts, transfers and holds in an append-only, hash-chained log. Every transaction sums to zero."""

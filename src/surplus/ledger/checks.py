@@ -1,0 +1,114 @@
+"""What no ledger could accept, whatever its state: names, amounts and instants that are out of range. Pure."""
+
+from typing import Final
+
+from surplus.kit.money import GRAINS_PER_MICRO, MAX_MICRO, format_dollars
+from surplus.ledger.commands import (
+    RESERVED,
+    Command,
+    OpenAccount,
+    PlaceHold,
+    PostHold,
+    SetLimit,
+    Transfer,
+    VoidHold,
+)
+from surplus.ledger.errors import BadCommand
+from surplus.ledger.model import AccountKind, Scope
+
+NAME_MAX: Final = 150
+NOTE_MAX: Final = 400
+INSTANT_MAX: Final = 253_402_300_800.0
+"""The year 10000; an instant beyond it is a mistake of units."""
+
+
+def check(command: Command) -> None:
+    """Raise BadCommand if the command could never be accepted."""
+    match command:
+        case PlaceHold():
+            _place(command)
+        case PostHold():
+            _name("hold", command.hold)
+            _name("revenue", command.revenue)
+            _note("ref", command.ref)
+            _instant("event_at", command.event_at)
+            _amount("grains", command.grains // GRAINS_PER_MICRO + 1)  # + 1: the carry may fill another micro-dollar
+        case VoidHold():
+            _name("hold", command.hold)
+            _note("reason", command.reason)
+        case Transfer():
+            _transfer(command)
+        case OpenAccount():
+            _key(command.key)
+            _scope(Scope(command.account, command.kind, command.limit))
+        case SetLimit():
+            _key(command.key)
+            _name("account", command.account)
+            _limit(command.limit)
+
+
+def _place(command: PlaceHold) -> None:
+    _name("hold", command.hold)
+    _note("ref", command.ref)
+    _amount("amount_micro", command.amount_micro)
+    _instant("deadline", command.deadline)
+    _scope(command.wallet)
+    if command.wallet.kind is not AccountKind.WALLET:
+        raise BadCommand(f"{command.wallet.account} is no wallet; a hold needs one to pay", param="wallet")
+    for budget in command.budgets:
+        _scope(budget)
+        if budget.kind is not AccountKind.BUDGET:
+            raise BadCommand(f"{budget.account} is no budget", param="budgets")
+    if len({budget.account for budget in command.budgets}) < len(command.budgets):
+        raise BadCommand("a hold counts once in every budget; the same budget is named twice", param="budgets")
+
+
+def _transfer(command: Transfer) -> None:
+    _key(command.key)
+    _name("debit", command.debit)
+    _name("credit", command.credit)
+    _note("code", command.code)
+    _note("ref", command.ref)
+    _instant("event_at", command.event_at)
+    _amount("amount_micro", command.amount_micro)
+    if command.amount_micro == 0:
+        raise BadCommand("a transfer of nothing is none; its amount has to be above zero", param="amount_micro")
+    if command.debit == command.credit:
+        raise BadCommand(f"{command.debit} cannot pay itself", param="credit")
+
+
+def _scope(scope: Scope) -> None:
+    _name("account", scope.account)
+    _limit(scope.limit)
+
+
+def _limit(limit: int | None) -> None:
+    if limit is not None:
+        _amount("limit", limit)
+
+
+def _amount(what: str, micro: int) -> None:
+    if not 0 <= micro < MAX_MICRO:
+        message = f"{what} has to be from 0 to below {format_dollars(MAX_MICRO)} USD, not {format_dollars(micro)}"
+        raise BadCommand(message, param=what)
+
+
+def _instant(what: str, instant: float) -> None:
+    if not 0 <= instant < INSTANT_MAX:  # also refuses what is not a number
+        raise BadCommand(f"{what} has to be seconds since 1970 (UTC), not {instant}", param=what)
+
+
+def _key(key: str) -> None:
+    _name("key", key)
+    if key.startswith(RESERVED):
+        raise BadCommand(f"the key {key!r} begins like the ledger's own; choose another beginning", param="key")
+
+
+def _name(what: str, text: str) -> None:
+    if not 0 < len(text) <= NAME_MAX or not text.isprintable():
+        raise BadCommand(f"{what} has to be 1 to {NAME_MAX} printable characters, not {text[:40]!r}", param=what)
+
+
+def _note(what: str, text: str) -> None:
+    if len(text) > NOTE_MAX or not text.isprintable():
+        raise BadCommand(f"{what} has to be at most {NOTE_MAX} printable characters", param=what)

@@ -1,0 +1,149 @@
+"""How an entry changes the totals. Live batches and replays of the log run this same code. Pure but for its `State`."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from surplus.kit.money import settle
+from surplus.ledger.model import (
+    BUDGETED,
+    OVERRUN,
+    Account,
+    AccountKind,
+    Entry,
+    EntryKind,
+    Hold,
+    HoldState,
+    opened,
+)
+
+
+@dataclass(slots=True)
+class State:
+    """The part of the ledger that a batch works on.
+
+    `entries` are earlier ones under the keys that the batch uses. `seq` is that of the last entry of the log.
+    """
+
+    seq: int
+    accounts: dict[str, Account] = field(default_factory=dict[str, Account])
+    holds: dict[str, Hold] = field(default_factory=dict[str, Hold])
+    entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    changed_accounts: set[str] = field(default_factory=set[str])
+    changed_holds: set[str] = field(default_factory=set[str])
+
+
+class Leg(NamedTuple):
+    """What one entry adds to the balance of one account (micro-dollars, negative: a debit)."""
+
+    account: str
+    currency: str
+    delta: int
+
+
+def legs(entry: Entry) -> tuple[Leg, ...]:
+    """The money that an entry moves; per currency the deltas sum to zero. Holds set money aside and move none."""
+    match entry.kind:
+        case EntryKind.TRANSFER:
+            moved = entry.amount_micro
+            return Leg(entry.account, entry.currency, -moved), Leg(entry.counter, entry.currency, moved)
+        case EntryKind.POST | EntryKind.LATE:
+            return _charge_legs(entry)
+        case _:
+            return ()
+
+
+def _charge_legs(entry: Entry) -> tuple[Leg, ...]:
+    charged, overrun = entry.amount_micro, entry.overrun_micro
+    found = [Leg(entry.counter, entry.currency, charged + overrun)] if charged or overrun else []
+    if overrun:
+        found.append(Leg(OVERRUN, entry.currency, -overrun))
+    if charged:
+        memo = f"{entry.currency}/budget"
+        budgets = entry.scopes[1:]
+        found.append(Leg(entry.account, entry.currency, -charged))
+        found += [Leg(budget, memo, -charged) for budget in budgets]
+        if budgets:
+            found.append(Leg(BUDGETED, memo, charged * len(budgets)))
+    return tuple(found)
+
+
+def evolve(state: State, entry: Entry) -> None:
+    """Let `entry` happen. Every account and hold it names is in `state`, but for what it opens or places."""
+    match entry.kind:
+        case EntryKind.OPEN:
+            state.accounts[entry.account] = opened(entry.account, AccountKind(entry.account_kind), entry.limit_micro)
+            state.changed_accounts.add(entry.account)
+        case EntryKind.LIMIT:
+            _set_limit(state, entry)
+        case EntryKind.TRANSFER:
+            _move(state, entry)
+        case EntryKind.REFUSED:
+            pass
+        case EntryKind.PLACE:
+            _place(state, entry)
+        case EntryKind.POST:
+            hold = _end(state, entry, HoldState.POSTED, entry.booked_at)
+            hold.posted, hold.overrun = entry.amount_micro, entry.overrun_micro
+            _charge(state, entry)
+        case EntryKind.LATE:
+            state.holds[entry.hold].overrun = entry.overrun_micro
+            state.changed_holds.add(entry.hold)
+            _charge(state, entry)
+        case EntryKind.VOID:
+            _end(state, entry, HoldState.VOIDED, entry.booked_at)
+        case EntryKind.EXPIRE:
+            _end(state, entry, HoldState.EXPIRED, entry.event_at)
+    state.seq = entry.seq
+
+
+def _set_limit(state: State, entry: Entry) -> None:
+    account = state.accounts[entry.account]
+    account.limit = entry.limit_micro
+    account.floor = None if entry.limit_micro is None else min(-entry.limit_micro, account.net)
+    state.changed_accounts.add(account.id)
+
+
+def _place(state: State, entry: Entry) -> None:
+    state.holds[entry.hold] = Hold(
+        entry.hold, HoldState.PLACED, entry.amount_micro, entry.scopes, entry.deadline, entry.ref, entry.booked_at
+    )
+    state.changed_holds.add(entry.hold)
+    for scope in entry.scopes:
+        state.accounts[scope].held += entry.amount_micro
+    state.changed_accounts.update(entry.scopes)
+
+
+def _end(state: State, entry: Entry, how: HoldState, at: float) -> Hold:
+    hold = state.holds[entry.hold]
+    hold.state, hold.ended_at = how, at
+    state.changed_holds.add(hold.id)
+    for scope in hold.scopes:
+        account = state.accounts[scope]
+        account.held -= hold.amount
+        _rise(account)
+    state.changed_accounts.update(hold.scopes)
+    return hold
+
+
+def _charge(state: State, entry: Entry) -> None:
+    wallet = state.accounts[entry.account]
+    _, wallet.carry = settle(wallet.carry, entry.grains)
+    state.changed_accounts.add(wallet.id)
+    _move(state, entry)
+
+
+def _move(state: State, entry: Entry) -> None:
+    for leg in legs(entry):
+        account = state.accounts[leg.account]
+        if leg.delta > 0:
+            account.credits += leg.delta
+        else:
+            account.debits -= leg.delta
+        _rise(account)
+        state.changed_accounts.add(account.id)
+
+
+def _rise(account: Account) -> None:
+    """What is in use beyond a lowered limit can only shrink: the floor follows it up and never comes down."""
+    if account.floor is not None and account.limit is not None and account.floor < -account.limit:
+        account.floor = min(-account.limit, max(account.floor, account.net))

@@ -1,0 +1,267 @@
+"""What the ledger keeps: accounts, holds and the entries of its log. Micro-dollars and epoch seconds."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from surplus.kit.money import GRAINS_PER_MICRO
+
+
+class AccountKind(StrEnum):
+    """What an account stands for. The kind decides its currency."""
+
+    WALLET = "wallet"
+    BUDGET = "budget"
+    REVENUE = "revenue"
+    PAYMENTS = "payments"
+    OVERRUN = "overrun"
+    BUDGETED = "budgeted"
+    ADJUSTMENT = "adjustment"
+
+
+USD: Final = "USD"
+USD_BUDGET: Final = "USD/budget"
+"""Budgets count money that moves elsewhere. A currency of their own keeps them out of the sums of real money."""
+
+PAYMENTS: Final = "payments"
+OVERRUN: Final = "overrun"
+BUDGETED: Final = "budgeted"
+ADJUSTMENT: Final = "adjustment"
+
+HOUSE: Final = {
+    PAYMENTS: AccountKind.PAYMENTS,
+    OVERRUN: AccountKind.OVERRUN,
+    BUDGETED: AccountKind.BUDGETED,
+    ADJUSTMENT: AccountKind.ADJUSTMENT,
+}
+"""The operator's own accounts. They have no limit and are opened by the first command that needs them."""
+
+
+def currency_of(kind: AccountKind) -> str:
+    """The one currency of accounts of this kind."""
+    return USD_BUDGET if kind in (AccountKind.BUDGET, AccountKind.BUDGETED) else USD
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """An account that a hold counts in. It is opened with this kind and limit where it does not exist yet.
+
+    `limit` (micro-dollars, None: unlimited) has no effect on an account that exists.
+    """
+
+    account: str
+    kind: AccountKind
+    limit: int | None
+
+
+class HoldState(StrEnum):
+    """PLACED, or the one way in which the hold ended."""
+
+    PLACED = "placed"
+    POSTED = "posted"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+
+
+@dataclass(slots=True)
+class Account:
+    """The running totals of one account. `limit` is how far below zero it may go (None: without end).
+
+    `floor` is the least that balance - held may be: -limit, or less while a limit that was lowered is below what is in
+    use already. `carry` is the part of a micro-dollar not charged yet, in grains.
+    """
+
+    id: str
+    kind: AccountKind
+    currency: str
+    limit: int | None
+    floor: int | None
+    credits: int = 0
+    debits: int = 0
+    held: int = 0
+    carry: int = 0
+
+    @property
+    def net(self) -> int:
+        """The balance after every hold has been posted in full."""
+        return self.credits - self.debits - self.held
+
+    def covers(self, amount: int) -> bool:
+        """Whether `amount` more can be held or debited."""
+        return self.limit is None or self.net - amount >= -self.limit
+
+
+def opened(account: str, kind: AccountKind, limit: int | None) -> Account:
+    """An account at the moment of its opening."""
+    return Account(account, kind, currency_of(kind), limit, None if limit is None else -limit)
+
+
+@dataclass(slots=True)
+class Hold:
+    """Money set aside in every one of `scopes` (the wallet first) until `deadline`, and how that ended."""
+
+    id: str
+    state: HoldState
+    amount: int
+    scopes: tuple[str, ...]
+    deadline: float
+    ref: str
+    placed_at: float
+    posted: int = 0
+    overrun: int = 0
+    ended_at: float | None = None
+
+    @property
+    def wallet(self) -> str:
+        """The account that pays."""
+        return self.scopes[0]
+
+
+class EntryKind(StrEnum):
+    """What an entry of the log says happened."""
+
+    OPEN = "open"
+    LIMIT = "limit"
+    TRANSFER = "transfer"
+    REFUSED = "refused"  # a transfer that was refused; its key stays refused
+    PLACE = "place"
+    POST = "post"
+    LATE = "late"  # a post that came after its hold had expired: all of it is overrun
+    VOID = "void"
+    EXPIRE = "expire"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One fact of the log. A field that a kind of entry does not use is empty, and absent from its canonical bytes.
+
+    `account` is who pays (wallet, debit side) or what is opened or limited, `counter` who receives. A cost is exact:
+    `cost_micro * GRAINS_PER_MICRO + rest_grains`. `event_at` is when it happened, `booked_at` when it was written.
+    `scopes` are the accounts of a hold, the wallet first; of a refused transfer, the account that refused.
+    """
+
+    seq: int
+    kind: EntryKind
+    key: str
+    event_at: float
+    booked_at: float
+    account: str = ""
+    counter: str = ""
+    account_kind: str = ""
+    currency: str = ""
+    hold: str = ""
+    scopes: tuple[str, ...] = ()
+    amount_micro: int = 0
+    overrun_micro: int = 0
+    limit_micro: int | None = None
+    available_micro: int = 0
+    held_micro: int = 0
+    cost_micro: int = 0
+    rest_grains: int = 0
+    deadline: float = 0.0
+    code: str = ""
+    reason: str = ""
+    ref: str = ""
+
+    @property
+    def grains(self) -> int:
+        """The exact cost."""
+        return self.cost_micro * GRAINS_PER_MICRO + self.rest_grains
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The account exists; `limit` is its present one. `first` is False where it existed before."""
+
+    account: str
+    limit: int | None
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSet:
+    """The limit of the account was set."""
+
+    account: str
+    limit: int | None
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The money moved, in the entry `seq`."""
+
+    key: str
+    seq: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The hold was placed. A repeat has `first` False and says in `state` what has become of the hold since."""
+
+    hold: str
+    state: HoldState
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The hold ended by a charge, or (`charged_micro` 0, hold expired) the cost came too late and is all overrun."""
+
+    hold: str
+    charged_micro: int
+    overrun_micro: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """The hold ended without a charge."""
+
+    hold: str
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The hold had ended at its deadline before it was voided."""
+
+    hold: str
+
+
+Outcome = Opened | LimitSet | Transferred | Placed | Posted | Voided | Expired
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """An account as of an instant, in micro-dollars; holds whose deadline has passed are not in `held`."""
+
+    account: str
+    credits: int
+    debits: int
+    held: int
+    limit: int | None
+    carry_grains: int
+
+    @property
+    def balance(self) -> int:
+        """What came in less what went out."""
+        return self.credits - self.debits
+
+    @property
+    def available(self) -> int | None:
+        """What can still be held or spent; None where there is no limit. Below zero after a limit was lowered."""
+        return None if self.limit is None else self.balance + self.limit - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result of checking the whole log. `head_hash` is what to publish: with it nobody can rewrite the past."""
+
+    ok: bool
+    entries: int
+    batches: int
+    head_hash: str
+    problems: tuple[str, ...]

@@ -1,0 +1,260 @@
+"""All SQL of the ledger.
+
+Statements are made once, with lists of values as expanding parameters: SQLAlchemy then compiles each of them once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import BindParameter, bindparam, func, insert, select
+
+from surplus.kit.db import ReadSession, WriteSession
+from surplus.kit.db.session import AnyRow, AnySelect
+from surplus.ledger import tables
+from surplus.ledger.chain import GENESIS, Batch, digest, link
+from surplus.ledger.errors import LedgerBroken
+from surplus.ledger.evolve import State
+from surplus.ledger.model import Account, AccountKind, Entry, EntryKind, Hold, HoldState
+
+PAGE: Final = 1000
+NAMES_MAX: Final = 10_000
+"""Values in one list; both databases take at least 32,766 parameters in a statement."""
+
+FIELDS: Final = Entry.__struct_fields__
+_KIND: Final = FIELDS.index("kind")
+_SCOPES: Final = FIELDS.index("scopes")
+
+_log, _batches, _accounts, _holds = tables.entries.c, tables.batches.c, tables.accounts.c, tables.holds.c
+_ENTRY: Final = [_log[name] for name in FIELDS]
+_BATCH: Final = [_batches.first_seq, _batches.last_seq, _batches.previous, _batches.hash]
+_ACCOUNT: Final = [
+    _accounts.id,
+    _accounts.kind,
+    _accounts.currency,
+    _accounts.limit_micro,
+    _accounts.floor_micro,
+    _accounts.credits,
+    _accounts.debits,
+    _accounts.held,
+    _accounts.carry_grains,
+]
+_HOLD: Final = [
+    _holds.id,
+    _holds.state,
+    _holds.amount_micro,
+    _holds.scopes,
+    _holds.deadline,
+    _holds.ref,
+    _holds.placed_at,
+    _holds.posted_micro,
+    _holds.overrun_micro,
+    _holds.ended_at,
+]
+
+_NAMES: Final[BindParameter[Any]] = bindparam("names", expanding=True)
+_HEAD: Final = select(*_BATCH).order_by(_batches.last_seq.desc()).limit(1)
+_ENTRIES_BY_KEY: Final = select(*_ENTRY).where(_log.key.in_(_NAMES))
+_ACCOUNTS_BY_ID: Final = select(*_ACCOUNT).where(_accounts.id.in_(_NAMES))
+_HOLDS_BY_ID: Final = select(*_HOLD).where(_holds.id.in_(_NAMES))
+_PLACED: Final = _holds.state == HoldState.PLACED.value
+_DUE: Final = select(*_HOLD).where(_PLACED, _holds.deadline <= bindparam("now")).order_by(_holds.deadline, _holds.id)
+_SOME_DUE: Final = _DUE.limit(bindparam("size"))
+_ACTIVE: Final = select(*_HOLD).where(_PLACED).order_by(_holds.deadline, _holds.id).limit(bindparam("size"))
+_ENTRY_PAGE: Final = (
+    select(*_ENTRY, _log.digest).where(_log.seq > bindparam("after")).order_by(_log.seq).limit(bindparam("size"))
+)
+_BATCH_PAGE: Final = (
+    select(*_BATCH).where(_batches.last_seq > bindparam("after")).order_by(_batches.last_seq).limit(bindparam("size"))
+)
+_ACCOUNT_PAGE: Final = (
+    select(*_ACCOUNT).where(_accounts.id > bindparam("after")).order_by(_accounts.id).limit(bindparam("size"))
+)
+_KEY_TWICE: Final = select(_log.key, func.max(_log.seq)).group_by(_log.key).having(func.count() > 1).limit(PAGE)
+_HOLD_COUNT: Final = select(func.count()).select_from(tables.holds)
+_INSERT_ENTRY: Final = insert(tables.entries)
+_INSERT_BATCH: Final = insert(tables.batches)
+
+_encode: Final = msgspec.json.encode
+_names: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+def head(session: ReadSession) -> Batch:
+    """The last batch; before the first one, an empty batch that ends at 0."""
+    row = session.first(_HEAD)
+    return Batch(*row) if row else Batch(0, 0, GENESIS, GENESIS)
+
+
+def _by_names(session: ReadSession, statement: AnySelect, names: Iterable[str]) -> Iterator[AnyRow]:
+    rest = iter(sorted(set(names)))
+    while some := list(islice(rest, NAMES_MAX)):
+        yield from session.all(statement, {"names": some})
+
+
+def accounts(session: ReadSession, ids: Iterable[str]) -> dict[str, Account]:
+    """Those of the accounts that exist, by id."""
+    return {row[0]: _account(row) for row in _by_names(session, _ACCOUNTS_BY_ID, ids)}
+
+
+def holds(session: ReadSession, ids: Iterable[str]) -> dict[str, Hold]:
+    """Those of the holds that exist, by id."""
+    return {row[0]: _hold(row) for row in _by_names(session, _HOLDS_BY_ID, ids)}
+
+
+def entries_by_key(session: ReadSession, keys: Iterable[str]) -> dict[str, Entry]:
+    """Those of the entries that exist, by key."""
+    found = (_entry(row) for row in _by_names(session, _ENTRIES_BY_KEY, keys))
+    return {entry.key: entry for entry in found}
+
+
+def due(session: ReadSession, now: float, *, limit: int | None = None) -> list[Hold]:
+    """Placed holds whose deadline has passed, earliest deadline first; all of them without a limit."""
+    if limit is None:
+        return [_hold(row) for row in session.all(_DUE, {"now": now})]
+    return [_hold(row) for row in session.all(_SOME_DUE, {"now": now, "size": limit})]
+
+
+def active_holds(session: ReadSession, *, ref_prefix: str | None, limit: int) -> list[Hold]:
+    """Placed holds, earliest deadline first."""
+    statement = _ACTIVE if ref_prefix is None else _ACTIVE.where(_holds.ref.startswith(ref_prefix, autoescape=True))
+    return [_hold(row) for row in session.all(statement, {"size": limit})]
+
+
+def entries_of(session: ReadSession, account: str, *, after_seq: int, limit: int) -> list[Entry]:
+    """Entries that pay from or to a wallet or another account of money, in order of seq."""
+    query = select(*_ENTRY).where((_log.account == account) | (_log.counter == account))
+    query = query.where(_log.seq > after_seq).order_by(_log.seq).limit(limit)
+    return [_entry(row) for row in session.all(query)]
+
+
+def entries_of_scope(session: ReadSession, account: str, *, after_seq: int, limit: int) -> list[Entry]:
+    """Entries in which a budget counts, in order of seq. Walks the log from `after_seq`: no index leads to a budget."""
+    named = _log.scopes.contains(_encode(account).decode(), autoescape=True)
+    query = select(*_ENTRY).where(named | (_log.account == account) | (_log.counter == account))
+    query = query.where(_log.seq > after_seq).order_by(_log.seq).limit(limit)
+    return [_entry(row) for row in session.all(query)]
+
+
+def log_pages(session: ReadSession) -> Iterator[list[tuple[Entry, str]]]:
+    """The whole log in order, a page at a time: each entry with the digest that is stored beside it."""
+    after = 0
+    while rows := session.all(_ENTRY_PAGE, {"after": after, "size": PAGE}):
+        yield [(_entry(row[:-1]), row[-1]) for row in rows]
+        after = rows[-1].seq
+
+
+def all_batches(session: ReadSession) -> Iterator[Batch]:
+    """Every link of the hash chain, in order."""
+    after = 0
+    while rows := session.all(_BATCH_PAGE, {"after": after, "size": PAGE}):
+        yield from (Batch(*row) for row in rows)
+        after = rows[-1].last_seq
+
+
+def all_accounts(session: ReadSession) -> Iterator[Account]:
+    """Every account of the projection, by id."""
+    after = ""
+    while rows := session.all(_ACCOUNT_PAGE, {"after": after, "size": PAGE}):
+        yield from (_account(row) for row in rows)
+        after = rows[-1].id
+
+
+def keys_used_twice(session: ReadSession) -> list[tuple[str, int]]:
+    """Keys that more than one entry has, each with the last such seq. The unique index forbids them."""
+    return [(row[0], row[1]) for row in session.all(_KEY_TWICE)]
+
+
+def hold_count(session: ReadSession) -> int:
+    """How many holds the projection has."""
+    return session.scalar(_HOLD_COUNT)
+
+
+def append(session: WriteSession, previous: str, written: Sequence[Entry]) -> None:
+    """Add the entries of one batch (at least one) to the log and tie them to the batch whose hash is `previous`."""
+    session.execute(_INSERT_ENTRY, [_entry_row(entry) for entry in written])
+    linked = {"first_seq": written[0].seq, "last_seq": written[-1].seq, "previous": previous}
+    session.execute(_INSERT_BATCH, linked | {"hash": link(previous, written)})
+
+
+def save(session: WriteSession, state: State) -> None:
+    """Write the accounts and holds that have changed in `state`."""
+    session.upsert(
+        tables.accounts,
+        [_account_row(state.accounts[name]) for name in sorted(state.changed_accounts)],
+        replace=["limit_micro", "floor_micro", "credits", "debits", "held", "carry_grains"],
+    )
+    session.upsert(
+        tables.holds,
+        [_hold_row(state.holds[name]) for name in sorted(state.changed_holds)],
+        replace=["state", "posted_micro", "overrun_micro", "ended_at"],
+    )
+
+
+def drop_projections(session: WriteSession) -> None:
+    """Delete what a replay of the log makes again."""
+    session.drop_rows(tables.holds)
+    session.drop_rows(tables.accounts)
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    values = list(row)
+    try:
+        values[_KIND] = EntryKind(values[_KIND])
+        values[_SCOPES] = _names.decode(values[_SCOPES])
+    except (ValueError, msgspec.DecodeError) as error:
+        raise LedgerBroken(f"seq {values[0]} of the log cannot be read: {error}") from error
+    return Entry(*values)
+
+
+def _entry_row(entry: Entry) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.structs.asdict(entry)
+    row["kind"] = entry.kind.value
+    row["scopes"] = _encode(entry.scopes).decode()
+    row["digest"] = digest(entry)
+    return row
+
+
+def _account(row: Sequence[Any]) -> Account:
+    name, kind, *rest = row
+    try:
+        return Account(name, AccountKind(kind), *rest)
+    except ValueError as error:
+        raise LedgerBroken(f"the account {name} cannot be read: {error}; rebuild the ledger's projections") from error
+
+
+def _account_row(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "kind": account.kind.value,
+        "currency": account.currency,
+        "limit_micro": account.limit,
+        "floor_micro": account.floor,
+        "credits": account.credits,
+        "debits": account.debits,
+        "held": account.held,
+        "carry_grains": account.carry,
+    }
+
+
+def _hold(row: Sequence[Any]) -> Hold:
+    name, state, amount, scopes, *rest = row
+    try:
+        return Hold(name, HoldState(state), amount, _names.decode(scopes), *rest)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise LedgerBroken(f"the hold {name} cannot be read: {error}; rebuild the ledger's projections") from error
+
+
+def _hold_row(hold: Hold) -> dict[str, Any]:
+    return {
+        "id": hold.id,
+        "state": hold.state.value,
+        "amount_micro": hold.amount,
+        "scopes": _encode(hold.scopes).decode(),
+        "deadline": hold.deadline,
+        "ref": hold.ref,
+        "placed_at": hold.placed_at,
+        "posted_micro": hold.posted,
+        "overrun_micro": hold.overrun,
+        "ended_at": hold.ended_at,
+    }

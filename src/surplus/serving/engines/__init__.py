@@ -1,0 +1,1 @@
+"""Engines: one adapter for each way of running or reaching one."""

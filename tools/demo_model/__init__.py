@@ -1,0 +1,1 @@
+"""How the demo's chat model is made: corpus, training, export, evaluation."""

@@ -1,0 +1,1 @@
+"""The made-up conversations that the demo model is trained on, deterministic by seed."""
