@@ -65,7 +65,7 @@ class Journal(Struct, frozen=True):
     ] = 20
     load_ms: Annotated[
         int, Meta(ge=1, le=1000, description="Milliseconds between two loads of the journal into the database.")
-    ] = 50
+    ] = 100
     segment_mib: Annotated[int, Meta(ge=1, le=4096, description="Size of one journal file, in MiB.")] = 64
 
 

@@ -85,10 +85,14 @@ class ScriptedServer:
         finally:
             peer.close()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def listen(self, port: int = 0) -> None:
+        """Take connections on this port, or on a free one."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
         host, port = self._server.sockets[0].getsockname()[:2]
         self.root = f"http://{host}:{port}"
+
+    async def __aenter__(self) -> Self:
+        await self.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:

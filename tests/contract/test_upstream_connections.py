@@ -28,27 +28,22 @@ async def test_a_connection_is_used_again_after_a_whole_answer(upstream: Upstrea
 
 
 async def test_without_reuse_every_request_has_its_own_connection_and_says_so(upstream: Upstream) -> None:
-    closed = 0
-    seen: list[Peer] = []
+    closed: asyncio.Queue[Peer] = asyncio.Queue()
 
     async def script(peer: Peer) -> None:
-        nonlocal closed
-        seen.append(peer)
         await peer.request()
         await peer.send(CHUNKED_HEAD + chunk(b"data") + LAST_CHUNK)
         await peer.gone()
-        closed += 1
+        closed.put_nowait(peer)
 
-    async with ScriptedServer(script) as server:
-        for number in range(1, 4):
+    async with ScriptedServer(script) as server, asyncio.timeout(SOON_S):
+        for _ in range(3):
             answer = await post(upstream, server.url, reuse=False)
             assert await rest(answer) == b"data"
             answer.release()
-            async with asyncio.timeout(SOON_S):
-                while closed < number:
-                    await asyncio.sleep(0)
+            peer = await closed.get()
+            assert peer.headers["connection"] == "close"
         assert server.connections == 3
-    assert seen[0].headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("end", ["abort", "release"])
@@ -177,7 +172,8 @@ async def test_a_slow_reader_of_a_large_answer_misses_nothing(upstream: Upstream
         assert b"".join(parts) == body
 
 
-async def test_closing_the_upstream_drops_answers_in_progress(upstream: Upstream) -> None:
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_closing_the_upstream_cuts_answers_in_progress(upstream: Upstream, waiting: bool) -> None:
     dropped = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -186,10 +182,13 @@ async def test_closing_the_upstream_drops_answers_in_progress(upstream: Upstream
         await peer.gone()
         dropped.set()
 
-    async with ScriptedServer(script) as server:
+    async with ScriptedServer(script) as server, asyncio.timeout(SOON_S):
         answer = await post(upstream, server.url)
+        assert await answer.chunk(SOON_S) == b"data"
+        reading = asyncio.create_task(answer.chunk(10 * SOON_S))
+        if waiting:
+            await settle()
         await upstream.close()
-        async with asyncio.timeout(SOON_S):
-            await dropped.wait()
+        await dropped.wait()
         with pytest.raises(UpstreamCut):
-            await rest(answer)
+            await reading

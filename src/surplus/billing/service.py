@@ -6,7 +6,7 @@ from typing import Final
 from surplus.billing import prices as rules
 from surplus.billing import statements, store
 from surplus.billing.budgets import Budget, BudgetScope, BudgetState, Period, window
-from surplus.billing.errors import BadBudget, PriceExists, UnknownBudget
+from surplus.billing.errors import BadBudget, PriceExists, UnknownBudget, UnknownPriceVersion
 from surplus.billing.rating import Price, PriceSheet, TokenClass
 from surplus.billing.statements import Statement
 from surplus.kit import revisions
@@ -67,6 +67,15 @@ def history(session: ReadSession, sku: str) -> list[PriceSheet]:
 def sheets_by_version(session: ReadSession, versions: Iterable[str]) -> dict[str, PriceSheet]:
     """The sheets that these versions name, superseded or not; a version that was never published is left out."""
     return store.sheets_by_version(session, versions)
+
+
+def price_sheet(session: ReadSession, sku: str, version: str) -> PriceSheet:
+    """The sheet that was published as this version of the sku. Raises UnknownPriceVersion."""
+    sheet = store.sheets_by_version(session, {version}).get(version)
+    if sheet is None or sheet.sku != sku:
+        message = f"the price book has no version {version!r} of {sku!r}; check the database with `surplus doctor`"
+        raise UnknownPriceVersion(message, detail={"sku": sku, "version": version})
+    return sheet
 
 
 def set_budget(  # noqa: PLR0913  these are the facts of a budget

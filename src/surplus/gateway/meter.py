@@ -45,6 +45,8 @@ _block: Final = msgspec.json.Decoder(list[Chunk])
 _chunk: Final = msgspec.json.Decoder(Chunk | None)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _JOINT: Final = b"\n\ndata: "
+CLOSING_EVENTS: Final = 3
+"""The reason to finish, the usage, and [DONE]: what most streams end with."""
 
 
 class StreamMeter:
@@ -54,10 +56,11 @@ class StreamMeter:
         self._dialect = dialect
         self._include_usage = include_usage
         self._sum_choices = dialect.per_choice and choices > 1
-        self._each = dialect.continuous or self._sum_choices
+        self._each = dialect.every_chunk is not None
         self._timings: dict[int, Timings] = {}
         self._rest = b""
-        self._last_usage_event: dict[str, msgspec.Raw] | None = None
+        self._told_usage = False  # the caller has got the usage that it asked for
+        self._envelope: dict[str, msgspec.Raw] | None = None  # of the last chunk with usage that the caller did not get
         self._unfinished: set[int] = set(range(choices))
         self.usage: TokenUsage | None = None
         self.degraded = False
@@ -78,19 +81,31 @@ class StreamMeter:
         block = data[:end] if self._rest else data
         if not block:
             return b""
-        if not self._each and self._plain(block):
+        plain = 0 if self._each else self._plain(block)
+        if plain == len(block):
             return block
-        return b"".join([self._event(event) for event in sse.events(block)])
+        return block[:plain] + b"".join([self._event(event) for event in sse.events(block[plain:])])
 
     @property
     def complete(self) -> bool:
         """Every choice has said why it finished, so the answer is whole even without a closing [DONE]."""
         return self.done or (not self._unfinished and not self._rest)
 
-    def _plain(self, block: bytes) -> bool:
-        """True if the block holds nothing but well-formed chunks that the caller may see as they are."""
+    def _plain(self, block: bytes) -> int:
+        """How much of the block, from its beginning, is well-formed chunks that the caller may see as they are.
+
+        What is not plain comes last in a stream: the usage and the end. So all of the block is tried, then all but its
+        last few events.
+        """
+        end = len(block)
         if not (block.startswith(b"data: ") and block.endswith(b"\n\n")):
-            return False
+            return 0
+        if b"[DONE]" in block[-16:]:
+            for _ in range(CLOSING_EVENTS):
+                end = block.rfind(b"\n\n", 0, end - 2) + 2
+        return end if end > 1 and self._all_plain(block[:end]) else 0
+
+    def _all_plain(self, block: bytes) -> bool:
         try:
             chunks = _block.decode(b"[" + block[6:-2].replace(_JOINT, b",") + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -98,8 +113,9 @@ class StreamMeter:
         for chunk in chunks:
             if chunk.usage is not None or chunk.error is not None:
                 return False
-        for chunk in chunks:
-            self._finish(chunk)
+        if block.count(b'"finish_reason":null') != len(chunks):
+            for chunk in chunks:
+                self._finish(chunk)
         self.events += len(chunks)
         return True
 
@@ -114,7 +130,7 @@ class StreamMeter:
             return b""  # comments and pings are ours to send; what follows the end is not for the caller
         if data == b"[DONE]":
             self.done = True
-            return self._summed_usage_event() + sse.DONE
+            return self._usage_event() + sse.DONE
         try:
             chunk = _chunk.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -134,24 +150,26 @@ class StreamMeter:
             self._take_timings()
         closing = chunk.usage is not None and not chunk.choices
         if chunk.usage is not None and not self._sum_choices:
-            self.usage, degraded = TokenUsage.from_openai(chunk.usage)
-            self.degraded = self.degraded or degraded
-            self.final = closing or not self._dialect.continuous
-        if closing and (self._sum_choices or not self._include_usage):
-            self._last_usage_event = _fields.decode(data)
-            return b""
+            self.usage, mended = TokenUsage.from_openai(chunk.usage)
+            self.degraded = self.degraded or mended
+            self.final = closing or self._dialect.every_chunk != "usage"
         self.events += not closing
-        return self._cleaned(event, data, chunk, closing=closing)
-
-    def _cleaned(self, event: bytes, data: bytes, chunk: Chunk, *, closing: bool) -> bytes:
-        """Without the figures that only we asked for."""
-        extra = chunk.timings is not None or (self._dialect.continuous and chunk.usage is not None and not closing)
-        if not extra:
+        keep_usage = self._include_usage and closing and not self._sum_choices
+        self._told_usage = self._told_usage or keep_usage
+        if (chunk.usage is None or keep_usage or not self._each) and chunk.timings is None:
+            if closing and not keep_usage:
+                return b""
             return event
+        return self._cleaned(data, chunk, closing=closing, keep_usage=keep_usage)
+
+    def _cleaned(self, data: bytes, chunk: Chunk, *, closing: bool, keep_usage: bool) -> bytes:
+        """The chunk without the figures that only we asked for; nothing, if it held nothing else."""
         fields = _fields.decode(data)
         fields.pop("timings", None)
-        if not closing:
-            fields.pop("usage", None)
+        if not keep_usage and fields.pop("usage", None) is not None and chunk.usage is not None:
+            self._envelope = fields
+            if closing:
+                return b""
         return sse.event(msgspec.json.encode(fields))
 
     def _take_timings(self) -> None:
@@ -161,16 +179,14 @@ class StreamMeter:
         output = sum(t.predicted_n for t in self._timings.values())
         self.usage = TokenUsage(uncached=first.prompt_n, cache_read=first.cache_n, cache_write=0, output=output)
 
-    def _summed_usage_event(self) -> bytes:
-        """The usage of all choices in one closing chunk, where the engine gave one per choice."""
-        if not self._sum_choices:
+    def _usage_event(self) -> bytes:
+        """The usage in a closing chunk, where the caller asked for one and the engine has its own way of telling."""
+        if self._sum_choices:
+            self.final = self.usage is not None
+        if not self._include_usage or self._told_usage or self._envelope is None or self.usage is None:
             return b""
-        self.final = self.usage is not None
-        if not self._include_usage or self._last_usage_event is None or self.usage is None:
-            return b""
-        self._last_usage_event.pop("timings", None)
-        summed = msgspec.Raw(msgspec.json.encode(openai_usage(self.usage)))
-        return sse.event(msgspec.json.encode({**self._last_usage_event, "usage": summed}))
+        usage = msgspec.Raw(msgspec.json.encode(openai_usage(self.usage)))
+        return sse.event(msgspec.json.encode({**self._envelope, "choices": [], "usage": usage}))
 
 
 def openai_usage(usage: TokenUsage) -> dict[str, Any]:

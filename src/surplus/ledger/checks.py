@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from surplus.kit.money import GRAINS_PER_MICRO, MAX_MICRO, format_dollars
+from surplus.kit.money import MAX_MICRO, ceiling_micro, format_dollars
 from surplus.ledger.commands import (
     RESERVED,
     Command,
@@ -28,11 +28,7 @@ def check(command: Command) -> None:
         case PlaceHold():
             _place(command)
         case PostHold():
-            _name("hold", command.hold)
-            _name("revenue", command.revenue)
-            _note("ref", command.ref)
-            _instant("event_at", command.event_at)
-            _amount("grains", command.grains // GRAINS_PER_MICRO + 1)  # + 1: the carry may fill another micro-dollar
+            _post(command)
         case VoidHold():
             _name("hold", command.hold)
             _note("reason", command.reason)
@@ -61,6 +57,16 @@ def _place(command: PlaceHold) -> None:
             raise BadCommand(f"{budget.account} is no budget", param="budgets")
     if len({budget.account for budget in command.budgets}) < len(command.budgets):
         raise BadCommand("a hold counts once in every budget; the same budget is named twice", param="budgets")
+
+
+def _post(command: PostHold) -> None:
+    _name("hold", command.hold)
+    _name("revenue", command.revenue)
+    _note("ref", command.ref)
+    _instant("event_at", command.event_at)
+    if command.grains < 0:
+        raise BadCommand("a cost cannot be negative; give money back with a transfer", param="grains")
+    _amount("grains", ceiling_micro(command.grains))
 
 
 def _transfer(command: Transfer) -> None:

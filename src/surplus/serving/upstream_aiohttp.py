@@ -6,7 +6,7 @@ On the hot path of every request: no task and no `wait_for` per chunk, one timer
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -110,10 +110,13 @@ class _Silence(aiohttp.ClientError):
 class _Handler(ResponseHandler):
     """aiohttp's end of a connection, which otherwise leaves the reader of an answer waiting in two cases."""
 
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Also when bytes are not HTTP in the middle of an answer."""
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """Also when bytes in the middle of an answer are not HTTP."""
         self._tell_reader(exc)
-        super().set_exception(exc, *cause)
+        if exc_cause is None:
+            super().set_exception(exc)
+        else:
+            super().set_exception(exc, exc_cause)
 
     def close(self) -> None:
         """Also when the whole session is closed."""
@@ -127,12 +130,10 @@ class _Handler(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    def __init__(self, *, keepalive_timeout: float | None) -> None:
-        if keepalive_timeout is None:
-            super().__init__(limit=0, force_close=True)
-        else:
-            super().__init__(limit=0, keepalive_timeout=keepalive_timeout)
+    def with_handler(self) -> Self:
+        """Make connections whose end is a _Handler."""
         self._factory = functools.partial(_Handler, loop=self._loop)
+        return self
 
 
 class AiohttpUpstream:
@@ -179,8 +180,12 @@ class AiohttpUpstream:
 
     def _open(self, *, reuse: bool) -> aiohttp.ClientSession:
         """A session has to be made where the loop runs, so it is made at its first use."""
+        if reuse:
+            connector = _Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+        else:
+            connector = _Connector(limit=0, force_close=True)
         session = self._sessions[reuse] = aiohttp.ClientSession(
-            connector=_Connector(keepalive_timeout=KEEP_ALIVE_S if reuse else None),
+            connector=connector.with_handler(),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_AUTO_HEADERS,

@@ -267,3 +267,11 @@ def test_every_change_of_a_key_bumps_the_revision(database: Database, ids: Rando
     assert number() == before + 2
     database.write_now(service.revoke_key, made.key.id, now=NOW)
     assert number() == before + 3
+
+
+def test_a_key_keeps_the_instant_of_its_first_revocation(database: Database, ids: RandomIds, org: str) -> None:
+    ann = database.write_now(service.add_member, ids, org=org, email="ann@b.c", role=Role.ADMIN, now=NOW).id
+    made = create(database, ids, org, member=ann)
+    database.write_now(service.revoke_key, made.key.id, now=NOW + 1)
+    database.write_now(service.remove_member, org=org, member=ann, now=NOW + 2)
+    assert database.read_now(service.get_key, made.key.id).revoked_at == NOW + 1

@@ -120,6 +120,15 @@ class Database:
         """`read` for callers without an event loop."""
         return self._readers.submit(self._read, lambda s: function(s, *args, **kwargs)).result()
 
+    def inspect(self, look: Callable[[Connection], T]) -> T:
+        """Run what needs the connection itself, such as a look at the schema, on a snapshot; it cannot write."""
+
+        def work() -> T:
+            with self._transaction(self._read_engine, "read") as connection:
+                return look(connection)
+
+        return self._readers.submit(work).result()
+
     def migrate(self, run: Callable[[Connection], None]) -> None:
         """Run schema changes on the write connection in one transaction."""
 

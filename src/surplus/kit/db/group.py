@@ -17,6 +17,8 @@ R = TypeVar("R")
 
 GROUP_MAX = 1000
 WAITING_MAX = 20_000
+GATHER_S = 0.001
+"""How long a group gathers while more than one caller is about; one caller alone never waits."""
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class GroupCommit(Generic[C, R]):
         self._apply = apply
         self._waiting: list[tuple[C, asyncio.Future[R]]] = []
         self._running: asyncio.Task[None] | None = None
+        self._last_size = 1
 
     async def submit(self, command: C) -> R:
         """The command's own result, after it is durable.
@@ -60,8 +63,13 @@ class GroupCommit(Generic[C, R]):
             self._start()
 
     async def _run(self) -> None:
+        busy = self._last_size > 1
         while self._waiting:
+            if busy:  # others are likely to come within the time of an fsync: one commit for all of them
+                await asyncio.sleep(GATHER_S)
             group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+            self._last_size = len(group)
+            busy = self._last_size > 1
             await self._commit(group)
 
     async def _commit(self, group: list[tuple[C, asyncio.Future[R]]]) -> None:

@@ -5,6 +5,7 @@ belongs to `Database.read` and `Database.write`, which open it and end it.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Insert, Row, Select, Table, Update
@@ -50,21 +51,34 @@ class WriteSession(ReadSession):
     def insert_new(self, table: Table, rows: Rows) -> None:
         """Insert rows; those whose primary or unique key is there already are left as they are."""
         if rows:
-            self._connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+            self._connection.execute(_insert_new(table, self._connection.dialect.name), rows)
 
     def upsert(self, table: Table, rows: Rows, *, replace: Sequence[str] = (), add: Sequence[str] = ()) -> None:
         """Insert rows by primary key; where a row exists, replace some of its columns and add to others."""
-        if not rows:
-            return
-        insert = self._insert(table)
-        changes: dict[str, Any] = {name: insert.excluded[name] for name in replace}
-        changes.update({name: table.c[name] + insert.excluded[name] for name in add})
-        statement = insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
-        self._connection.execute(statement, rows)
-
-    def _insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
-        return postgresql.insert(table) if self._connection.dialect.name == "postgresql" else sqlite.insert(table)
+        if rows:
+            statement = _upsert(table, self._connection.dialect.name, tuple(replace), tuple(add))
+            self._connection.execute(statement, rows)
 
     def drop_rows(self, table: Table) -> None:
         """Delete every row of a projection before it is rebuilt."""
         self._connection.execute(table.delete())
+
+
+# Statements are made once: making one costs more than running it.
+
+
+@cache
+def _insert_new(table: Table, dialect: str) -> Insert:
+    return _insert(table, dialect).on_conflict_do_nothing()
+
+
+@cache
+def _upsert(table: Table, dialect: str, replace: tuple[str, ...], add: tuple[str, ...]) -> Insert:
+    insert = _insert(table, dialect)
+    changes: dict[str, Any] = {name: insert.excluded[name] for name in replace}
+    changes.update({name: table.c[name] + insert.excluded[name] for name in add})
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+
+
+def _insert(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -10,11 +10,13 @@ from surplus.kit.journal.errors import (
     SlotsCorrupt,
     SlotsFull,
 )
+from surplus.kit.journal.inspection import Inspection, inspect
 from surplus.kit.journal.reading import Record
 from surplus.kit.journal.segments import Journal
 from surplus.kit.journal.slots import Slot, Slots, SlotState
 
 __all__ = [
+    "Inspection",
     "Journal",
     "JournalCorrupt",
     "JournalDiscarded",
@@ -28,4 +30,5 @@ __all__ = [
     "Slots",
     "SlotsCorrupt",
     "SlotsFull",
+    "inspect",
 ]

@@ -34,11 +34,11 @@ def find_segments(directory: Path) -> list[int]:
     return starts
 
 
-def repair_tail(path: Path, start: int, longest: int) -> tuple[int, int]:
-    """Cut off what an interrupted write left at the end of the last segment; returns its end position and bytes cut.
+def whole_bytes(path: Path, start: int, longest: int) -> tuple[int, int]:
+    """How many bytes of the last segment are whole records, and how many an interrupted write left behind them.
 
-    Cuts only where no valid record follows. Raises JournalCorrupt, and changes nothing, where one does: an interrupted
-    write cannot leave that. `longest` (bytes) bounds the records looked for.
+    Raises JournalCorrupt where a valid record follows the first broken one: an interrupted write cannot leave that.
+    `longest` (bytes) bounds the records looked for.
     """
     data = path.read_bytes()
     good = frames.valid_bytes(data, start)
@@ -52,5 +52,15 @@ def repair_tail(path: Path, start: int, longest: int) -> tuple[int, int]:
                 " changed. Restore the file from a copy; or, to give up every record from the damage on, run:"
                 f" truncate -s {good} {path}"
             )
+    return good, torn
+
+
+def repair_tail(path: Path, start: int, longest: int) -> tuple[int, int]:
+    """Cut off what an interrupted write left at the end of the last segment; returns its end position and bytes cut.
+
+    Raises JournalCorrupt, and changes nothing, for any other damage; `longest` as in `whole_bytes`.
+    """
+    good, torn = whole_bytes(path, start, longest)
+    if torn:
         os.truncate(path, good)
     return start + good, torn

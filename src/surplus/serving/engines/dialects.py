@@ -15,13 +15,14 @@ from surplus.serving.model import EngineKind
 class Dialect:
     """How to talk to one kind of engine.
 
-    `ask`: fields that make a stream report its usage. `continuous`: it then reports cumulative figures in every chunk.
-    `drop`: fields of a caller that are never passed on. `per_choice`: each choice of an answer reports its own usage,
-    and an answer as a whole reports only one of them. `reuse`: its connections may be kept.
+    `ask`: fields that make a stream report its usage. `every_chunk`: cumulative figures then come with every chunk, in
+    the field of this name, which the caller did not ask for and does not get. `drop`: fields of a caller that are never
+    passed on. `per_choice`: each choice of an answer reports its own usage, and an answer as a whole reports only one
+    of them. `reuse`: its connections may be kept.
     """
 
     ask: Mapping[str, bytes]
-    continuous: bool
+    every_chunk: str | None
     drop: frozenset[str]
     per_choice: bool = False
     reuse: bool = True
@@ -58,7 +59,7 @@ _CONTINUOUS: Final = b'{"include_usage":true,"continuous_usage_stats":true}'
 
 _LLAMA: Final = Dialect(
     ask={"stream_options": _INCLUDE, "timings_per_token": b"true"},
-    continuous=True,
+    every_chunk="timings",
     drop=_LLAMA_DROP,
     per_choice=True,
     reuse=False,  # llama.cpp closes the connection after a streamed answer although it promises to keep it
@@ -67,7 +68,7 @@ _LLAMA: Final = Dialect(
 DIALECTS: Final[Mapping[EngineKind, Dialect]] = {
     EngineKind.LLAMACPP: _LLAMA,
     EngineKind.LLAMA_SERVER: _LLAMA,
-    EngineKind.VLLM: Dialect({"stream_options": _CONTINUOUS}, continuous=True, drop=_VLLM_DROP),
-    EngineKind.SGLANG: Dialect({"stream_options": _CONTINUOUS}, continuous=True, drop=_VLLM_DROP),
-    EngineKind.OPENAI: Dialect({"stream_options": _INCLUDE}, continuous=False, drop=_PROVIDER_DROP),
+    EngineKind.VLLM: Dialect({"stream_options": _CONTINUOUS}, every_chunk="usage", drop=_VLLM_DROP),
+    EngineKind.SGLANG: Dialect({"stream_options": _CONTINUOUS}, every_chunk="usage", drop=_VLLM_DROP),
+    EngineKind.OPENAI: Dialect({"stream_options": _INCLUDE}, every_chunk=None, drop=_PROVIDER_DROP),
 }

@@ -1,0 +1,57 @@
+# Everything runs from here on a machine that has python3 and make. `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+UV := .boot/bin/uv
+JOBS ?= 2
+
+.PHONY: help setup demo test check lint types unit slow bench lock docs clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+
+setup: .venv/.ready  ## install everything into .venv
+
+.boot/bin/uv:
+	@python3 -m venv .boot 2>/dev/null || { \
+	  echo "python3 cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@.boot/bin/pip install -q --disable-pip-version-check uv
+
+.venv/.ready: .boot/bin/uv requirements.lock pyproject.toml
+	@$(UV) venv -q --clear .venv
+	@$(UV) pip sync -q --require-hashes requirements.lock
+	@$(UV) pip install -q --no-deps -e .
+	@touch $@
+
+demo: setup  ## the main job: a server, two customers, real answers, exact bills (ARGS=--once to end by itself)
+	@.venv/bin/surplus demo $(ARGS)
+
+test: check slow  ## all tests
+
+check: lint types unit  ## the fast part: form, types, unit, database and property tests
+
+lint: setup
+	@.venv/bin/ruff check -q .
+	@.venv/bin/ruff format -q --check .
+	@.venv/bin/lint-imports --no-logo | tail -3
+
+types: setup
+	@.venv/bin/pyright
+
+unit: setup
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
+
+slow: setup
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m slow
+
+bench: setup  ## what the gateway costs, beside nginx and LiteLLM where they are installed
+	@$(PY) -m bench.gateway $(ARGS)
+
+lock: .boot/bin/uv  ## renew requirements.lock from pyproject.toml
+	@$(UV) pip compile pyproject.toml --group dev --group demo --generate-hashes --no-header --no-annotate -q -o requirements.lock
+
+docs: setup  ## renew the generated reference in docs/reference
+	@$(PY) -m tools.reference
+
+clean:  ## remove what setup made
+	@rm -rf .venv .boot

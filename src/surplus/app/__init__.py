@@ -1,0 +1,1 @@
+"""Use-cases that span domains, for whatever takes the request."""

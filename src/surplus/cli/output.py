@@ -1,0 +1,118 @@
+"""How answers are shown: tables that read well at 80 columns and without colour, or JSON."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_UNLIMITED_WIDTH: Final = 10_000
+_FRACTION: Final = re.compile(r"\.[0-9]+")
+
+
+class Dumps(Protocol):
+    """An answer of the server."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """Its fields as data that JSON can hold."""
+        ...
+
+
+class Column(NamedTuple):
+    """A column: figures are `right`, and what people copy (ids) is `whole`, never broken over two lines."""
+
+    title: str
+    right: bool = False
+    whole: bool = False
+
+
+def right(title: str) -> Column:
+    """A column of figures."""
+    return Column(title, right=True, whole=True)
+
+
+def whole(title: str) -> Column:
+    """A column of ids."""
+    return Column(title, whole=True)
+
+
+def print_json(data: Dumps | Sequence[Dumps], *, only: Sequence[str] = ()) -> None:
+    """The server's answer, or those of its fields that are promised to programs."""
+    if isinstance(data, Sequence):
+        shown: Any = [each.model_dump() for each in data]
+    else:
+        fields = data.model_dump()
+        shown = {name: fields[name] for name in only} if only else fields
+    print_data(shown)
+
+
+def print_data(data: Any) -> None:
+    """Anything that JSON can hold."""
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, none: str) -> None:
+    """A line for each row, under a heading; `none` where there are no rows."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=column.whole,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    if table.row_count:
+        _console().print(table)
+    else:
+        print_line(none)
+
+
+def print_facts(facts: Mapping[str, object], *, figures: bool = False) -> None:
+    """One fact a line, its name first; `figures` are lined up on the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right" if figures else "left", overflow="fold")
+    for name, value in facts.items():
+        table.add_row(cell(name), cell(value))
+    _console().print(table)
+
+
+def print_line(text: str = "") -> None:
+    """One line, however long."""
+    _console().print(Text(plain(text)), soft_wrap=True)
+
+
+def cell(value: object) -> Text:
+    """A value as text; nothing is a dash, so that no cell looks forgotten."""
+    match value:
+        case None | "":
+            return Text("-")
+        case bool():
+            return Text("yes" if value else "no")
+        case int():
+            return Text(f"{value:,}")
+        case _:
+            return Text(plain(str(value)))
+
+
+def plain(text: str) -> str:
+    """The text without what could steer a terminal: some of it was written by engines and by other people."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def utc(instant: str | None) -> str | None:
+    """An instant of the server as `2026-11-21 09:00:00Z`."""
+    return None if instant is None else _FRACTION.sub("", instant).replace("T", " ")
+
+
+def _console() -> Console:
+    # Only a person's terminal is narrow: for a file or another program a row stays one line.
+    width = None if sys.stdout.isatty() else _UNLIMITED_WIDTH
+    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)

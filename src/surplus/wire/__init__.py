@@ -1,0 +1,1 @@
+"""Schemas of the control plane: one module per resource, shared by the server and by clients. No logic."""

@@ -1,0 +1,31 @@
+"""The server itself."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from surplus.wire.base import Answer, Instant
+
+
+class Status(Answer):
+    """How the server is. `why` says what keeps it from being ready."""
+
+    version: str
+    started_at: Instant
+    in_flight: int = Field(description="Requests being served.")
+    journal_lag_bytes: int = Field(description="Settled work that is not in the database yet.")
+    ready: bool
+    why: tuple[str, ...]
+
+
+class Health(Answer):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Answer):
+    """Whether the server should get requests now, and if not, why."""
+
+    ready: bool
+    why: tuple[str, ...]
