@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
+
 from bench.gateway.build import build
 from bench.gateway.measure import Answers, LoadResult, ProcessTimes, Quantiles, Sample, cpu_seconds, family, parse_stat
 from bench.gateway.measure import run_load as run_generator

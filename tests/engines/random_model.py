@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from tools.demo_model.architecture import Architecture
 from tools.demo_model.export import Quantization, write_gguf
 from tools.demo_model.vocabulary import SPECIAL_TOKENS, Vocabulary, byte_characters

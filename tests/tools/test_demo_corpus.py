@@ -4,6 +4,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from tools.demo_model.corpus import __main__ as command
 from tools.demo_model.corpus import arithmetic, conversations, fleet, small_talk, stories, words
 from tools.demo_model.corpus.conversations import Role

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFReader, dequantize
+
 from tools.demo_model import evaluate, export
 from tools.demo_model.architecture import Architecture
 from tools.demo_model.corpus.arithmetic import Operation, Sum

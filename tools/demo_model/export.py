@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, quants
 from numpy.typing import NDArray
+
 from tools.demo_model.architecture import Architecture
 from tools.demo_model.vocabulary import CHAT_TEMPLATE, END_OF_TEXT, MESSAGE_END, SPECIAL_TOKENS, Vocabulary
 

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+
 from tools.demo_model.architecture import Architecture
 from tools.demo_model.corpus import conversations
 from tools.demo_model.corpus.conversations import Conversation, Role
 from tools.demo_model.vocabulary import END_OF_TEXT, MESSAGE_END, MESSAGE_START, SPECIAL_TOKENS
-from torch import Tensor, nn
 
 BATCH_TOKENS = 2048
 SHORT_WINDOW = 256

@@ -3,9 +3,10 @@
 from collections import defaultdict
 
 import pytest
+from msgspec.structs import replace
 
 from surplus.ledger.commands import SetLimit, Transfer, VoidHold
-from surplus.ledger.evolve import Leg, legs
+from surplus.ledger.evolve import Leg, evolve, legs
 from surplus.ledger.model import Entry, EntryKind
 from tests.unit.ledger.book import NOW, WALLET, budget, funded, place, post
 
@@ -77,3 +78,19 @@ def test_l1_every_entry_sums_to_zero_and_the_totals_are_the_sums() -> None:
     assert {name: a.credits - a.debits for name, a in book.state.accounts.items() if a.credits or a.debits} == dict(
         sums
     )
+
+
+def test_l4_the_floor_under_an_account_never_comes_down_by_use() -> None:
+    book = funded(1000)
+    book.do(place("h1", 60))
+    book.do(Transfer("t2", WALLET.account, "payments", 940, "refund", "", NOW))
+    account = book.account(WALLET.account)
+    for limit, floor in ((0, 0), (50, -50)):
+        book.do(SetLimit(f"s{limit}", WALLET.account, limit))
+        assert account.floor == floor
+    book.do(place("h2", 50))
+    book.do(SetLimit("s", WALLET.account, 10))
+    assert (account.net, account.floor) == (-50, -50)
+    # an entry that no rule admits: the floor stays, so that the database refuses the row
+    evolve(book.state, replace(entry(EntryKind.TRANSFER, 5), account=WALLET.account, counter="payments"))
+    assert (account.net, account.floor) == (-55, -50)

@@ -16,7 +16,7 @@ llama: Any = importlib.import_module("xllamacpp")  # it has no types, and import
 
 # Every queued request holds one of these threads. Health checks go through the same threads, so there have to be more
 # of them than there can be requests, or a busy engine looks like one that hangs. They are made when needed.
-HTTP_THREADS: Final = -1
+HTTP_THREADS: Final = 1024
 ERRORS: Final = 1
 SILENT: Final = 0
 

@@ -1,0 +1,1 @@
+"""The control plane's HTTP: `/api`, its document and pages, health and metrics."""

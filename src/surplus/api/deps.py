@@ -1,0 +1,60 @@
+"""What the control plane is given, and the one way in which its routes change anything."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from surplus.kit.clock import Clock
+from surplus.kit.db import Database, ReadSession, WriteSession
+from surplus.kit.errors import SurplusError
+from surplus.kit.ids import Ids
+from surplus.serving.replicas import Pool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDeps:
+    """The parts of a server that the control plane works on.
+
+    `refresh` brings the caches of the data plane up to date. `not_ready` says why the server should get no requests
+    now, with nothing if it should. Without a `registry` there is no `/metrics`.
+    """
+
+    database: Database
+    clock: Clock
+    ids: Ids
+    refresh: Callable[[], Awaitable[None]]
+    pool: Pool
+    not_ready: Callable[[], Sequence[str]]
+    in_flight: Callable[[], int]
+    journal_lag_bytes: Callable[[], int]
+    registry: CollectorRegistry | None
+    version: str
+
+    async def read(self, function: Callable[Concatenate[ReadSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a use-case that only reads."""
+        return await self.database.read(function, *args, **kwargs)
+
+    async def change(self, function: Callable[Concatenate[WriteSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a use-case in one transaction, and have the data plane follow before the caller is answered."""
+        result = await self.database.write(function, *args, **kwargs)
+        try:
+            await self.refresh()
+        except SurplusError as error:  # what was asked is done, and must not look as if it were not
+            log.warning("the data plane follows a change later", extra={"fields": {"why": error.message}})
+        return result
+
+
+def _deps(request: Request) -> ApiDeps:
+    return request.app.state.deps
+
+
+Deps = Annotated[ApiDeps, Depends(_deps)]

@@ -1,0 +1,95 @@
+"""Every error of the control plane in its one shape, and which of them a route declares."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from surplus.kit.errors import BadRequest, NotFound, SurplusError, TooLarge
+from surplus.wire.errors import ErrorAnswer, ErrorBody
+
+log: Final = logging.getLogger(__name__)
+
+RETRY_AFTER_MAX_S: Final = 60
+UNEXPECTED: Final = "something failed on our side that should not; tell the operator the id in x-request-id"
+_MEANING: Final = {
+    400: "The request breaks a rule.",
+    401: "No key, or one that is wrong, expired or revoked.",
+    403: "The key's role does not allow this.",
+    404: "Nothing of this name or id is visible to the caller.",
+    409: "The request contradicts what is already there.",
+    503: "The server, or its database, cannot answer now.",
+}
+
+
+class MethodNotAllowed(BadRequest):
+    """The path exists, but not with this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+def declared(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route that needs a key; `more` are its own statuses."""
+    statuses = sorted({400, 401, 403, 503, *more})
+    return {status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in statuses}
+
+
+def answer(error: SurplusError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer that tells a caller about an error."""
+    body = ErrorBody(message=error.message, code=error.code, param=error.param, detail=dict(error.detail))
+    sent = dict(headers or {})
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        sent["www-authenticate"] = "Bearer"
+    if error.retry_after_s is not None and error.retryable is not False:
+        sent["retry-after"] = str(min(RETRY_AFTER_MAX_S, max(1, round(error.retry_after_s))))
+    return JSONResponse(ErrorAnswer(error=body).model_dump(), error.status, sent)
+
+
+def install(app: FastAPI) -> None:
+    """Have all errors that have a name answered here. Those without one end in `middleware.Edge`."""
+    app.exception_handlers[SurplusError] = _named
+    app.exception_handlers[HTTPException] = _of_the_framework
+    app.exception_handlers[RequestValidationError] = _invalid
+
+
+async def _named(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SurplusError)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        fields = {"request": request.state.request_id, "code": error.code, "why": error.message}
+        log.error("a control-plane request failed", extra={"fields": fields})
+    return answer(error)
+
+
+async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            named: SurplusError = NotFound(f"there is no {path} here; /api/docs shows what there is")
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            named = MethodNotAllowed(f"{path} does not take {request.method}; /api/docs shows what it takes")
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            named = TooLarge("the body is larger than anything that the control plane takes")
+        case _:
+            named = BadRequest("the body cannot be read; send one JSON object in UTF-8")
+    return answer(named, error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    """A body or parameter that does not fit its schema. What was sent is not repeated: it may be a secret."""
+    assert isinstance(error, RequestValidationError)
+    problems = [{"field": _field(one["loc"]), "problem": str(one["msg"])} for one in error.errors()]
+    told = "; ".join(f"{one['field']}: {one['problem']}" if one["field"] else one["problem"] for one in problems)
+    message = f"the request does not fit its schema ({told}); /api/docs shows the schema"
+    return answer(BadRequest(message, param=problems[0]["field"] or None, detail={"problems": problems}))
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """`("body", "limits", "rpm")` as `limits.rpm`; a place in text that is not JSON has no name."""
+    return ".".join(part for part in location[1:] if isinstance(part, str))

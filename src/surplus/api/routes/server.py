@@ -1,0 +1,90 @@
+"""The server itself: its ledger, its status, health and metrics."""
+
+import ipaddress
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse
+
+from surplus.api.callers import Credentials, Operator, token_of
+from surplus.api.deps import Deps
+from surplus.api.errors import declared
+from surplus.app import callers
+from surplus.identity.model import Action
+from surplus.kit.clock import iso
+from surplus.kit.errors import NotFound
+from surplus.ledger import service as ledger
+from surplus.wire.ledger import Verification
+from surplus.wire.status import Health, Readiness, Status
+
+router = APIRouter(tags=["Server"])
+
+
+@router.get("/api/ledger/verify", summary="Verify the ledger", responses=declared())
+async def verify_ledger(_operator: Operator, deps: Deps) -> Verification:
+    """Check the whole log, its hash chain and every balance against it; this reads everything. For the operator."""
+    found = await deps.read(ledger.verify)
+    return Verification(
+        ok=found.ok,
+        entries=found.entries,
+        batches=found.batches,
+        head_hash=found.head_hash,
+        problems=found.problems,
+    )
+
+
+@router.get("/api/status", summary="Get the status", responses=declared())
+async def get_status(_operator: Operator, deps: Deps, request: Request) -> Status:
+    """How the server is. For the operator."""
+    why = tuple(deps.not_ready())
+    return Status(
+        version=deps.version,
+        started_at=iso(request.app.state.started_at),
+        in_flight=deps.in_flight(),
+        journal_lag_bytes=deps.journal_lag_bytes(),
+        ready=not why,
+        why=why,
+    )
+
+
+@router.get("/healthz", summary="Is the process alive")
+async def healthz() -> Health:
+    """Answers as long as the process runs."""
+    return Health(status="ok")
+
+
+@router.get(
+    "/readyz",
+    summary="Should the server get requests",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "It should not; `why` says what it waits for."}},
+)
+async def readyz(deps: Deps) -> Response:
+    """For load balancers: 200 if it should, 503 if not."""
+    why = tuple(deps.not_ready())
+    return JSONResponse(Readiness(ready=not why, why=why).model_dump(), 503 if why else 200)
+
+
+async def _may_scrape(request: Request, deps: Deps, credentials: Credentials) -> None:
+    """From this machine anyone may; from elsewhere only the operator: metrics tell what is sold, and for how much."""
+    if credentials is None and _is_loopback(request):
+        return
+    await deps.read(callers.authenticate, token_of(credentials), Action.OPERATE, now=deps.clock.now())
+
+
+def _is_loopback(request: Request) -> bool:
+    return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={**declared(404), 200: {"content": {"text/plain": {}}, "description": "Prometheus text format."}},
+)
+async def metrics(deps: Deps, _allowed: Annotated[None, Depends(_may_scrape)]) -> Response:
+    """The metrics of this process: without a key from its own machine, with the operator's key from elsewhere."""
+    if deps.registry is None:
+        raise NotFound("metrics are switched off; set metrics.enabled to have them")
+    return Response(generate_latest(deps.registry), media_type=CONTENT_TYPE_LATEST)
