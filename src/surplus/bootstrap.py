@@ -371,3 +371,13 @@ async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     sys.stdout.write(f"  operator    key {'written to' if made else 'is in'} {data / OPERATOR_KEY}\n")
     sys.stdout.flush()
     await run(server, sock)
+
+
+def demo(*, data: Path | None = None, port: int | None = None, once: bool = False) -> int:
+    """`surplus demo`: returns the exit status."""
+    try:
+        runner = importlib.import_module("surplus.demo.run")
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"surplus: the demo needs the package {error.name!r}; `make demo` installs it\n")
+        return 1
+    return runner.run(data=data, port=port, once=once)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,17 @@ from surplus.serving.errors import EngineFailed
 from surplus.serving.model import EngineKind
 from surplus.serving.ports import Endpoint, Engine
 from surplus.serving.upstream_aiohttp import AiohttpUpstream
-from tests.contract.engine_server import EngineServer
+from tests.contract.engine_server import EngineServer, until
 from tests.unit.serving.deployments import embedded, remote
 
 SOON_S = 10.0
 KEY = "s3cret-key"
+
+
+def thread_states(pid: int | None) -> set[str]:
+    """What the kernel says of each thread: a signal to stop reaches them one by one."""
+    stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rsplit(")", 1)[1].split()[0] for stat in stats}
 
 
 class EmbeddedRig:
@@ -39,6 +46,7 @@ class EmbeddedRig:
     async def hang(self, endpoint: Endpoint) -> None:
         assert endpoint.pid is not None
         os.kill(endpoint.pid, signal.SIGSTOP)
+        await until(lambda: thread_states(endpoint.pid) == {"T"})
 
     async def revive(self) -> None:
         """Nothing: a start makes a new process."""

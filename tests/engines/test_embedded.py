@@ -6,16 +6,19 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from surplus.kit.clock import SystemClock
+from surplus.kit.ids import CountedIds
+from surplus.serving.engines.factory import Engines
 from surplus.serving.errors import UpstreamCut, UpstreamUnreachable
 from surplus.serving.model import ReplicaState
 from surplus.serving.replicas import Pool, Replica
+from surplus.serving.upstream_aiohttp import AiohttpUpstream
 from tests.contract.engine_server import until
-from tests.engines.pools import QUICK, ask, running
+from tests.engines.pools import ask, running
 from tests.unit.serving.deployments import embedded
 
 pytestmark = pytest.mark.slow
@@ -130,17 +133,24 @@ async def test_two_replicas_share_the_work_and_survive_each_other() -> None:
     assert not [replica for replica in replicas if is_alive(replica.pid)]
 
 
-async def test_a_busy_engine_is_not_taken_for_one_that_hangs() -> None:
-    """Each request that waits for a slot holds one of the engine's HTTP threads, and a health check needs one too."""
-    strict = replace(QUICK, probe_failures=1, probe_s=1.0)
-    async with running(patience=strict) as (pool, upstream):
-        await pool.apply([embedded(slots=1)])
-        (replica,) = await ready(pool)
-        short = LONG.replace(b"400", b"50")
-        async with asyncio.timeout(50), asyncio.TaskGroup() as many:
-            for _ in range(300):
-                many.create_task(ask(upstream, replica, short))
-        assert replica.restarts == 0
+async def test_an_engine_with_a_long_queue_still_answers_health_checks() -> None:
+    upstream = AiohttpUpstream()
+    engine = Engines(upstream=upstream, ids=CountedIds(), environment={})(embedded(slots=1))
+    endpoint = await engine.start(20.0)
+    replica = Replica("busy", embedded(), SystemClock())
+    replica.refresh(endpoint)
+    stories = [asyncio.create_task(ask(upstream, replica, LONG)) for _ in range(300)]
+    try:
+        await until(lambda: replica.in_flight == 300)
+        until_then = asyncio.get_running_loop().time() + 3.0
+        while asyncio.get_running_loop().time() < until_then:
+            await engine.probe(1.0)
+    finally:
+        for story in stories:
+            story.cancel()
+        await asyncio.wait(stories)
+        await engine.stop(0.0)
+        await upstream.close()
 
 
 async def test_embeddings_over_http_also_of_long_texts() -> None:

@@ -26,7 +26,7 @@ def test_the_sum_of_charges_is_the_floor_of_the_exact_sum(tmp_path: Path) -> Non
     numbers = count()
 
     def charge(grains: list[int], batches: list[list[int]]) -> list[Posted]:
-        """Charge a new wallet; each batch is a list of places in `grains`. Holds are as large as admission makes them."""
+        """Charge a new wallet; a batch is a list of places in `grains`. Holds are as large as admission makes them."""
         number = next(numbers)
         wallet = Scope(f"wallet:{number}", AccountKind.WALLET, None)
         answers: list[object] = []

@@ -145,6 +145,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for command, outcome in zip(commands, answers, strict=True):
             expected = self.expected(command)
             assert IN_THE_AUDITORS_WORDS[type(outcome)](outcome) == expected, (command, outcome)
+            if isinstance(outcome, LimitSet):
+                self.nets[outcome.account] = self.auditor.net(outcome.account, self.now)
         self.sent += commands
 
     def expected(self, command: Command) -> Answer:
@@ -232,7 +234,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def l4_h5_nothing_is_used_beyond_a_limit(self) -> None:
-        """But what was in use when a limit was lowered; that never grows."""
+        """But for what was in use when a limit was lowered; that never grows."""
         for name, _, _, limit, _, credits_, debits, held, _ in self.database.read_now(dump)["ledger_account"]:
             net = credits_ - debits - held
             assert limit is None or net >= min(-limit, self.nets.get(name, -limit)), name

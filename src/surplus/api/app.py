@@ -1,7 +1,5 @@
 """The control plane's application: routes, errors and pages put together."""
 
-from typing import Final
-
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
@@ -11,9 +9,6 @@ from surplus.api.middleware import Edge
 from surplus.api.routes import catalog, keys, money, organizations, server, usage
 
 __all__ = ["ApiDeps", "create_api"]
-
-BODY_MAX_BYTES: Final = 256 * 1024
-"""Far above any body of the control plane, and read before the caller is known."""
 
 
 def create_api(deps: ApiDeps) -> FastAPI:
@@ -26,7 +21,6 @@ def create_api(deps: ApiDeps) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
-        max_body_size=BODY_MAX_BYTES,
     )
     app.state.deps = deps
     app.state.started_at = deps.clock.now()

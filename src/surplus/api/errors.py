@@ -1,7 +1,7 @@
 """Every error of the control plane in its one shape, and which of them a route declares."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from surplus.wire.errors import ErrorAnswer, ErrorBody
 log: Final = logging.getLogger(__name__)
 
 RETRY_AFTER_MAX_S: Final = 60
+PROBLEMS_MAX: Final = 10
 UNEXPECTED: Final = "something failed on our side that should not; tell the operator the id in x-request-id"
 _MEANING: Final = {
     400: "The request breaks a rule.",
@@ -25,6 +26,13 @@ _MEANING: Final = {
     409: "The request contradicts what is already there.",
     503: "The server, or its database, cannot answer now.",
 }
+_WORDS: Final[Mapping[str, str]] = {
+    "json_invalid": "the body is not JSON",
+    "extra_forbidden": "there is no such field",
+    "model_attributes_type": "the body is not a JSON object sent as application/json",
+    "missing": "it is required",
+}
+"""Of the problems that pydantic finds, those that it does not put into words for the caller of an API."""
 
 
 class MethodNotAllowed(BadRequest):
@@ -75,7 +83,7 @@ async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
         case HTTPStatus.METHOD_NOT_ALLOWED:
             named = MethodNotAllowed(f"{path} does not take {request.method}; /api/docs shows what it takes")
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            named = TooLarge("the body is larger than anything that the control plane takes")
+            named = TooLarge("the body is larger than any that the control plane takes; send what its schema asks for")
         case _:
             named = BadRequest("the body cannot be read; send one JSON object in UTF-8")
     return answer(named, error.headers)
@@ -84,12 +92,14 @@ async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     """A body or parameter that does not fit its schema. What was sent is not repeated: it may be a secret."""
     assert isinstance(error, RequestValidationError)
-    problems = [{"field": _field(one["loc"]), "problem": str(one["msg"])} for one in error.errors()]
+    problems = [_problem(one) for one in error.errors()[:PROBLEMS_MAX]]
     told = "; ".join(f"{one['field']}: {one['problem']}" if one["field"] else one["problem"] for one in problems)
     message = f"the request does not fit its schema ({told}); /api/docs shows the schema"
     return answer(BadRequest(message, param=problems[0]["field"] or None, detail={"problems": problems}))
 
 
-def _field(location: Sequence[str | int]) -> str:
-    """`("body", "limits", "rpm")` as `limits.rpm`; a place in text that is not JSON has no name."""
-    return ".".join(part for part in location[1:] if isinstance(part, str))
+def _problem(found: Mapping[str, Any]) -> dict[str, str]:
+    """The field, as in `limits.rpm` (a place in text that is not JSON has none), and what is wrong with it."""
+    field = ".".join(part for part in found["loc"][1:] if isinstance(part, str))
+    words = _WORDS.get(found["type"], str(found["msg"]))
+    return {"field": field.encode(errors="replace").decode(), "problem": words}  # half a character cannot be sent back

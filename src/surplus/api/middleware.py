@@ -2,8 +2,10 @@
 
 import logging
 import traceback
+from http import HTTPStatus
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,9 +15,12 @@ from surplus.kit.ids import Ids
 
 log: Final = logging.getLogger(__name__)
 
+BODY_MAX_BYTES: Final = 256 * 1024
+"""Far above any body of the control plane; bodies are read before the caller is known."""
+
 
 class Edge:
-    """Gives each request an id, and its answer the headers that all answers have."""
+    """Gives each request an id, and its answer the headers that all answers have; reads no body beyond the limit."""
 
     def __init__(self, app: ASGIApp, ids: Ids) -> None:
         self._app = app
@@ -41,7 +46,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_more)
+            await self._app(scope, _limited(receive), send_more)
         except Exception as error:  # noqa: BLE001  the last resort: whatever it is, the caller gets an answer
             # Not the words of the exception: those of a database or a parser repeat what was sent.
             where = traceback.format_tb(error.__traceback__)
@@ -49,3 +54,17 @@ class Edge:
             log.error("a control-plane request failed unexpectedly", extra={"fields": fields})  # noqa: TRY400  the same
             if not started:
                 await errors.answer(SurplusError(errors.UNEXPECTED))(scope, receive, send_more)
+
+
+def _limited(receive: Receive) -> Receive:
+    left = BODY_MAX_BYTES
+
+    async def receive_limited() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return message
+
+    return receive_limited

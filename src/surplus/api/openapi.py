@@ -48,7 +48,7 @@ def _older(node: Any) -> Any:
     new: dict[str, Any] = {name: _older(part) for name, part in cast("dict[str, Any]", node).items()}
     if _NULL in new.get("anyOf", ()):
         rest = [part for part in new.pop("anyOf") if part != _NULL]
-        new |= {"nullable": True, **({"allOf": rest} if "$ref" in rest[0] else rest[0])}
+        new = {**({"allOf": rest} if "$ref" in rest[0] else rest[0]), **new, "nullable": True}
     if isinstance(new.get("const"), str):
         new["enum"] = [new.pop("const")]
     if isinstance(new.get("examples"), list):

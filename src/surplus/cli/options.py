@@ -20,9 +20,7 @@ def moment(text: str) -> str:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Org = Annotated[
-    str, typer.Option("--org", parser=values.name, metavar="NAME", help="The organization, by name or id.")
-]
+Org = Annotated[str, typer.Option("--org", parser=values.name, metavar="NAME", help="The organization, by name or id.")]
 From = Annotated[
     str | None,
     typer.Option("--from", parser=moment, metavar="TIME", help="From when on: 2026-11-21, -7d, or ISO 8601 (UTC)."),

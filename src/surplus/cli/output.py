@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text

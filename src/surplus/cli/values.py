@@ -77,10 +77,8 @@ def instant(text: str, now: float) -> str:
     if text.startswith(("+", "-")):
         span = seconds(text[1:])
         return iso(round(now + span if text[0] == "+" else now - span))
-    if _DAY.fullmatch(text):
-        text += "T00:00:00Z"
     try:
-        return iso(parse_iso(text))
+        return iso(parse_iso(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text))
     except (BadRequest, OverflowError) as error:
         message = f"{text!r} is not an instant; write +30d, -7d, 2026-11-21 or 2026-11-21T09:00:00Z (with an offset)"
         raise typer.BadParameter(message) from error

@@ -1,1 +1,1 @@
-"""The demo: a fleet on one machine, with a real tiny chat model."""
+"""The demo: a server on this machine, a small real model, two customers, exact bills."""

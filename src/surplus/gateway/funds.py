@@ -19,7 +19,7 @@ from surplus.ledger.model import AccountKind, Outcome, Scope
 
 log: Final = logging.getLogger(__name__)
 
-IN_FLIGHT_RETRY_S: Final = 1.0
+IN_FLIGHT_RETRY_S: Final = 0.2
 
 
 class DirectFunds:

@@ -44,8 +44,10 @@ def error_headers(error: SurplusError) -> Headers:
     if error.retryable is not None:
         headers.append((b"x-should-retry", b"true" if error.retryable else b"false"))
     if error.retry_after_s is not None and error.retryable is not False:
-        seconds = min(RETRY_AFTER_MAX_S, max(1, round(error.retry_after_s)))
-        headers.append((b"retry-after", str(seconds).encode()))
+        wait = min(RETRY_AFTER_MAX_S, error.retry_after_s)
+        headers.append((b"retry-after", str(max(1, round(wait))).encode()))
+        if wait < 1:  # the official SDKs read this first; everyone else waits for the whole second
+            headers.append((b"retry-after-ms", str(round(wait * 1000)).encode()))
     return headers
 
 

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from surplus.kit.ids import Ids
 from surplus.serving.engines.http import ask
@@ -120,8 +120,8 @@ class LlamaCpp:
         """One request, because the first is slow; and a check that a sequence gets the context that we promise."""
         endpoint, deployment = self._endpoint, self._deployment
         status, body = await self._ask(endpoint.root_url, "/props", b"", within_s)
-        has = json.loads(body)["default_generation_settings"]["n_ctx"] if status == 200 else deployment.context
-        if has < deployment.context:
+        has = _context(body) if status == 200 else None
+        if has is not None and has < deployment.context:
             message = f"the model takes {has} tokens, but the deployment says {deployment.context}"
             raise EngineMisconfigured(f"{message}; make it again with a context of at most {has}")
         if deployment.embeddings:
@@ -189,3 +189,10 @@ class LlamaCpp:
         if listening is not None:
             await asyncio.wait({listening})
         self._process, self._listening = None, None
+
+
+def _context(props: bytes) -> int | None:
+    """The tokens that one slot takes, from the engine's properties."""
+    fields: dict[str, Any] = json.loads(props)
+    settings: dict[str, Any] = fields.get("default_generation_settings") or {}
+    return settings.get("n_ctx")

@@ -9,13 +9,15 @@ import importlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final
 
 llama: Any = importlib.import_module("xllamacpp")  # it has no types, and importing it so says as much
 
-# Every queued request holds one of these threads. Health checks go through the same threads, so there have to be more
-# of them than there can be requests, or a busy engine looks like one that hangs. They are made when needed.
+# A request holds one of these threads from its arrival, also while it waits for a slot, and so does a health check.
+# By default there are few and more are made on demand, but a burst leaves connections waiting without one: then an
+# engine with a long queue looks like one that hangs. A thousand of them cost 8 MB.
 HTTP_THREADS: Final = 1024
 ERRORS: Final = 1
 SILENT: Final = 0
@@ -70,15 +72,22 @@ def _explain(config: dict[str, Any]) -> None:
     os._exit(1)  # `kept` must not be taken down, see main
 
 
-def main() -> None:
-    """Serve until the input ends."""
-    answers = os.dup(1)
-    os.dup2(2, 1)  # whatever the engine prints must not get between us and our reader
-    server = serve(json.loads(sys.stdin.buffer.readline()))
-    os.write(answers, json.dumps({"address": server.listening_address}).encode() + b"\n")
-    os.close(answers)
+def _end_with_input() -> None:
     sys.stdin.buffer.read()
     os._exit(0)  # taking the engine down in good order can hang; there is nothing to save
+
+
+def main() -> None:
+    """Serve until the input ends, which is watched from the start: loading a large model takes minutes."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # whatever the engine prints must not get between us and our reader
+    config = json.loads(sys.stdin.buffer.readline())
+    watch = threading.Thread(target=_end_with_input, daemon=True)
+    watch.start()
+    server = serve(config)
+    os.write(answers, json.dumps({"address": server.listening_address}).encode() + b"\n")
+    os.close(answers)
+    watch.join()
 
 
 if __name__ == "__main__":

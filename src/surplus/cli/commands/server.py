@@ -1,0 +1,86 @@
+"""`surplus serve`, `demo` and `doctor`: the commands that are the server, or look at one from inside."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Final, Protocol, cast
+
+import typer
+
+from surplus.cli.options import Json
+from surplus.cli.output import Column, print_data, print_line, print_table
+from surplus.cli.session import Failed
+
+_COLUMNS: Final = (Column("CHECK"), Column("STATE"), Column("FINDING"))
+_FIELDS: Final = ("name", "state", "finding", "remedy")
+
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", file_okay=False, help="The data directory; made at the first start.")
+]
+MaybeData = Annotated[Path | None, typer.Option("--data", metavar="DIR", file_okay=False, help="The data directory.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 takes a free one.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", dir_okay=False, help="Settings; else DIR/surplus.toml where there is one."),
+]
+
+
+class _Check(Protocol):
+    """What `surplus.bootstrap.doctor` finds, as this command reads it."""
+
+    name: str
+    state: str
+    finding: str
+    remedy: str
+
+
+def _bootstrap() -> ModuleType:
+    """The server, by name and when called: the other commands start without it."""
+    try:
+        return importlib.import_module("surplus.bootstrap")
+    except ImportError as error:
+        message = f"the server cannot be loaded: {error}"
+        raise Failed(message, "a package is missing or broken; run `make setup` again") from error
+
+
+def serve(
+    data: Data,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 is every one.")
+    ] = None,
+    port: Port = None,
+    config: Config = None,
+) -> None:
+    """Run a server."""
+    raise typer.Exit(_bootstrap().serve(data=data, host=host, port=port, config=config))
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Show it all, then stop.")] = False,
+    data: MaybeData = None,
+    port: Port = None,
+) -> None:
+    """Run a server to try things out.
+
+    It comes with a small model, customers and prices.
+    """
+    raise typer.Exit(_bootstrap().demo(data=data, port=port, once=once))
+
+
+def doctor(data: MaybeData = None, config: Config = None, as_json: Json = False) -> None:
+    """Look for what is wrong, and say what to do.
+
+    Checks this machine and, with --data, a server's data directory. Exits with 1 if anything failed.
+    """
+    checks = cast("list[_Check]", _bootstrap().doctor(data=data, config=config))
+    failed = sum(check.state == "failed" for check in checks)
+    if as_json:
+        print_data([{field: getattr(check, field) for field in _FIELDS} for check in checks])
+    else:
+        print_table(_COLUMNS, [(check.name, check.state, check.finding) for check in checks], none="")
+        for check in checks:
+            if check.remedy:
+                print_line(f"{check.name}: {check.remedy}")
+        print_line(f"{len(checks)} checks, {failed} failed")
+    if failed:
+        raise typer.Exit(1)
