@@ -282,8 +282,8 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def run(server: Server, sock: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: no answer is cut off and no record is lost."""
+async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
     settings = server.settings.server
     config = uvicorn.Config(
         server.app,
@@ -298,18 +298,11 @@ async def run(server: Server, sock: socket.socket) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
     http = HttpServer(config)
-
-    def stop() -> None:
-        server.path.draining = True
-        http.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
     await server.refresh.now()
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
     jobs = [asyncio.create_task(job.run()) for job in (server.fsync, server.refresh, server.upkeep)]
+    jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
     for task in (loading, replicas, *jobs):
         task.add_done_callback(lambda ended: _job_ended(ended, stop))
     try:
@@ -328,11 +321,17 @@ async def run(server: Server, sock: socket.socket) -> None:
         await close(server)
 
 
-def _job_ended(task: asyncio.Task[None], stop: Any) -> None:
+async def _drain_after(stop: asyncio.Event, server: Server, http: HttpServer) -> None:
+    await stop.wait()
+    server.path.draining = True
+    http.should_exit = True
+
+
+def _job_ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
     """A job that ends by a fault of ours must not go unnoticed: better to stop than to go on without it."""
     if not task.cancelled() and task.exception() is not None:
         log.critical("a background job failed; the server stops", exc_info=task.exception())
-        stop()
+        stop.set()
 
 
 async def close(server: Server) -> None:
@@ -370,7 +369,10 @@ async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
     sys.stdout.write(f"  operator    key {'written to' if made else 'is in'} {data / OPERATOR_KEY}\n")
     sys.stdout.flush()
-    await run(server, sock)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(server, sock, stop)
 
 
 def demo(*, data: Path | None = None, port: int | None = None, once: bool = False) -> int:
@@ -381,3 +383,8 @@ def demo(*, data: Path | None = None, port: int | None = None, once: bool = Fals
         sys.stderr.write(f"surplus: the demo needs the package {error.name!r}; `make demo` installs it\n")
         return 1
     return runner.run(data=data, port=port, once=once)
+
+
+def doctor(*, data: Path | None = None, config: Path | None = None) -> list[Any]:
+    """`surplus doctor`: what was looked at and found, as `surplus.doctor.Check`."""
+    return importlib.import_module("surplus.doctor").examine(data=data, config=config)

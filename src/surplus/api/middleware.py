@@ -34,7 +34,7 @@ class Edge:
         request.state.request_id = self._ids.new("req")
         name = request.state.request_id.encode()
         extra = [(b"x-request-id", name), (b"request-id", name), (b"x-content-type-options", b"nosniff")]
-        if scope["path"].startswith("/api"):
+        if scope["path"].startswith("/api/") and not scope["path"].startswith("/api/docs/"):
             extra.append((b"cache-control", b"no-store"))
         started = False
 

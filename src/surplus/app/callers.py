@@ -66,7 +66,7 @@ def over_key(session: ReadSession, token: str, key_id: str, action: Action, *, n
 
 def reached(session: ReadSession, key: Key) -> list[Organization]:
     """The organizations that the caller reaches, by name."""
-    return [one for one in identity.list_organizations(session) if operates(key) or one.id == key.org]
+    return identity.list_organizations(session) if operates(key) else [identity.find_organization(session, key.org)]
 
 
 def check_grant(by: Key, role: Role) -> None:

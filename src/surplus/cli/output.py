@@ -1,5 +1,6 @@
 """How answers are shown: tables that read well at 80 columns and without colour, or JSON."""
 
+import io
 import json
 import re
 import sys
@@ -68,7 +69,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, 
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     if table.row_count:
-        _console().print(table)
+        _print(table)
     else:
         print_line(none)
 
@@ -80,12 +81,12 @@ def print_facts(facts: Mapping[str, object], *, figures: bool = False) -> None:
     table.add_column(justify="right" if figures else "left", overflow="fold")
     for name, value in facts.items():
         table.add_row(cell(name), cell(value))
-    _console().print(table)
+    _print(table)
 
 
 def print_line(text: str = "") -> None:
     """One line, however long."""
-    _console().print(Text(plain(text)), soft_wrap=True)
+    sys.stdout.write(plain(text) + "\n")
 
 
 def cell(value: object) -> Text:
@@ -111,7 +112,11 @@ def utc(instant: str | None) -> str | None:
     return None if instant is None else _FRACTION.sub("", instant).replace("T", " ")
 
 
-def _console() -> Console:
-    # Only a person's terminal is narrow: for a file or another program a row stays one line.
-    width = None if sys.stdout.isatty() else _UNLIMITED_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+def _print(table: Table) -> None:
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False, emoji=False).print(table)
+        return
+    # Only a terminal is narrow: for a file or another program a row stays one line, and has no blanks at its end.
+    lines = io.StringIO()
+    Console(file=lines, width=_UNLIMITED_WIDTH, color_system=None).print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in lines.getvalue().splitlines())

@@ -7,7 +7,7 @@ import typer
 
 from surplus.kit.clock import iso, parse_iso
 from surplus.kit.errors import BadRequest
-from surplus.kit.money import parse_dollars, parse_price
+from surplus.kit.money import format_dollars, format_price, parse_dollars, parse_price
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN: Final = re.compile(r"([0-9]{1,9})([smhdw])")
@@ -24,17 +24,19 @@ def name(text: str) -> str:
 
 
 def dollars(text: str) -> str:
-    """An amount of dollars, zero or more, as it was written."""
-    if _micro(text) < 0:
+    """An amount of dollars, zero or more, with six decimals."""
+    micro = _micro(text)
+    if micro < 0:
         raise typer.BadParameter(f"{text!r} is negative; write an amount of zero or more")
-    return text.strip()
+    return format_dollars(micro)
 
 
 def payment(text: str) -> str:
-    """An amount of dollars above zero, as it was written."""
-    if _micro(text) <= 0:
+    """An amount of dollars above zero, with six decimals."""
+    micro = _micro(text)
+    if micro <= 0:
         raise typer.BadParameter(f"{text!r} is not more than nothing; write an amount such as 12.50")
-    return text.strip()
+    return format_dollars(micro)
 
 
 def _micro(text: str) -> int:
@@ -45,12 +47,11 @@ def _micro(text: str) -> int:
 
 
 def price(text: str) -> str:
-    """Dollars per million tokens, as they were written."""
+    """Dollars per million tokens, without needless zeros."""
     try:
-        parse_price(text)
+        return format_price(parse_price(text))
     except BadRequest as error:
         raise typer.BadParameter(error.message) from error
-    return text.strip()
 
 
 def month(text: str) -> str:

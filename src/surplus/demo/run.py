@@ -115,7 +115,8 @@ def _report(console: Console, client: Client, customers: Sequence[Customer]) -> 
             console.print(f"\n{customer.name} was refused:\n{customer.refusal}", style="yellow", highlight=False)
     console.print()
     for customer in customers:
-        console.print(screen.bill(client.get_invoice(customer.name), client.get_balance(customer.name)))
+        console.print(screen.bill(client.get_invoice(customer.name)))
+        console.print(screen.wallet(client.get_balance(customer.name)), highlight=False)
 
 
 def _wait(what: str, condition: Callable[[], bool]) -> None:

@@ -21,7 +21,7 @@ def live(rows: Sequence[tuple[Customer, Usage, Balance]]) -> Table:
         title="metered while they talk (tokens, USD)",
         title_justify="left",
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     for name in ("customer", "running", "answers", "refused", "input", "cached", "output", "held", "charged"):
         table.add_column(name, justify="left" if name == "customer" else "right", no_wrap=True)
@@ -40,16 +40,20 @@ def live(rows: Sequence[tuple[Customer, Usage, Balance]]) -> Table:
     return table
 
 
-def bill(invoice: Invoice, balance: Balance) -> Table:
-    """One customer's bill to the micro-dollar, and the proof that the wallet adds up."""
+def wallet(balance: Balance) -> str:
+    """The proof that a wallet adds up."""
+    return (
+        f" {balance.credit} paid in = {balance.available} available + {balance.held} held + {balance.settled} charged\n"
+    )
+
+
+def bill(invoice: Invoice) -> Table:
+    """One customer's bill, to the micro-dollar."""
     table = Table(
         box=box.SIMPLE_HEAD,
         title=f"{invoice.organization}, {invoice.month}: {invoice.requests} requests",
         title_justify="left",
         pad_edge=False,
-        caption=f"{balance.credit} paid in = {balance.available} available + {balance.held} held + "
-        f"{balance.settled} settled",
-        caption_justify="left",
         show_footer=True,
     )
     table.add_column("item", footer="charged to the wallet", no_wrap=True)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from surplus.billing.budgets import Budget
+from surplus.billing.budgets import Budget, Period
 from surplus.gateway.errors import BudgetInFlight, BudgetSpent
 from surplus.gateway.ports import HoldRequest
 from surplus.kit.clock import Clock
@@ -19,6 +19,7 @@ from surplus.ledger.model import AccountKind, Outcome, Scope
 
 log: Final = logging.getLogger(__name__)
 
+_SPANS: Final = {Period.DAY: "daily ", Period.MONTH: "monthly ", Period.FOREVER: ""}
 IN_FLIGHT_RETRY_S: Final = 0.2
 
 
@@ -76,7 +77,7 @@ def _scope(budget: Budget, at: float) -> Scope:
 def _refusal(error: InsufficientFunds, request: HoldRequest) -> SurplusError:
     """Why the money was refused, in the caller's words: which wallet or budget, how much, and what to do."""
     budget = next((b for b in request.budgets if b.account(request.at) == error.account), None)
-    what = f"the {budget.period} budget of this {budget.scope}" if budget else "the wallet of this organization"
+    what = f"the {_SPANS[budget.period]}budget of this {budget.scope}" if budget else "the wallet of this organization"
     remedy = "raise the budget" if budget else "add credit"
     facts = (
         f"{what} has {format_dollars(error.available_micro)} USD available and {format_dollars(error.held_micro)} USD "

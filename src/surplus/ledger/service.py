@@ -156,6 +156,11 @@ def active_holds(session: ReadSession, *, ref_prefix: str | None = None, limit: 
     return store.active_holds(session, ref_prefix=ref_prefix, limit=limit)
 
 
+def newest_at(session: ReadSession) -> float | None:
+    """When (epoch seconds) the last entry was written; None in an empty ledger."""
+    return store.newest_at(session)
+
+
 def verify(session: ReadSession) -> Verification:
     """Check the whole log and the projections against it, holding in memory the accounts and the open holds only."""
     audit = Audit()

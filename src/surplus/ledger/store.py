@@ -72,6 +72,7 @@ _ACCOUNT_PAGE: Final = (
     select(*_ACCOUNT).where(_accounts.id > bindparam("after")).order_by(_accounts.id).limit(bindparam("size"))
 )
 _KEY_TWICE: Final = select(_log.key, func.max(_log.seq)).group_by(_log.key).having(func.count() > 1).limit(PAGE)
+_NEWEST: Final = select(_log.booked_at).order_by(_log.seq.desc()).limit(1)
 _HOLD_COUNT: Final = select(func.count()).select_from(tables.holds)
 _INSERT_ENTRY: Final = insert(tables.entries)
 _INSERT_BATCH: Final = insert(tables.batches)
@@ -142,6 +143,11 @@ def log_pages(session: ReadSession) -> Iterator[list[tuple[Entry, str]]]:
     while rows := session.all(_ENTRY_PAGE, {"after": after, "size": PAGE}):
         yield [(_entry(row[:-1]), row[-1]) for row in rows]
         after = rows[-1].seq
+
+
+def newest_at(session: ReadSession) -> float | None:
+    """When the last entry was written, if there is one."""
+    return session.scalar(_NEWEST)
 
 
 def all_batches(session: ReadSession) -> Iterator[Batch]:

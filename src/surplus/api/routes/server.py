@@ -74,7 +74,12 @@ async def _may_scrape(request: Request, deps: Deps, credentials: Credentials) ->
 
 
 def _is_loopback(request: Request) -> bool:
-    return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+    if request.client is None:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:  # whatever a proxy in front of us says is no address of this machine
+        return False
 
 
 @router.get(

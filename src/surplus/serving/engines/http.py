@@ -40,4 +40,5 @@ async def ask(
         finally:
             answer.abort()
     except SurplusError as error:
-        raise EngineFailed(f"{url}{path} did not answer: {error.message}") from error
+        why = str(error.__cause__ or "") or error.message  # the operator may know what a caller should not
+        raise EngineFailed(f"{url}{path} did not answer: {why}") from error
