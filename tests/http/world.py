@@ -30,7 +30,7 @@ NOW = 1_795_251_600.0  # 2026-11-21T09:00:00Z
 
 @dataclass
 class World:
-    """`tokens` by name: acme's by role, `operator`, and `rival` (an admin elsewhere). readyz says what `not_ready` has."""
+    """`tokens` by name: acme's by role, `operator`, `rival` (an admin elsewhere). readyz says what `not_ready` has."""
 
     database: Database
     clock: ManualClock

@@ -33,7 +33,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
     app.mount("/api/docs/assets", pages.assets)
     document = functools.cache(
         lambda: JSONResponse(openapi.document(app))
-    )  # a tenth of a second that no start waits for
+    )  # made when first asked for: it takes a while
 
     @app.get("/api/openapi.json", include_in_schema=False)
     async def openapi_json() -> JSONResponse:

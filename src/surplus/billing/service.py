@@ -1,6 +1,6 @@
 """Use-cases of billing: publish prices, set budgets, draw up statements."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from surplus.billing import prices as rules
@@ -62,11 +62,6 @@ def price_sheets(session: ReadSession, *, now: float) -> list[PriceSheet]:
 def history(session: ReadSession, sku: str) -> list[PriceSheet]:
     """Every sheet of a sku, oldest first."""
     return store.sheets_of(session, sku)
-
-
-def sheets_by_version(session: ReadSession, versions: Iterable[str]) -> dict[str, PriceSheet]:
-    """The sheets that these versions name, superseded or not; a version that was never published is left out."""
-    return store.sheets_by_version(session, versions)
 
 
 def price_sheet(session: ReadSession, sku: str, version: str) -> PriceSheet:
@@ -168,5 +163,5 @@ def statement(session: ReadSession, org: str, *, month: str | None = None) -> St
     """
     start, end = statements.month_range(month) if month is not None else (None, None)
     consumed = metering.by_price(session, org=org, start=start, end=end)
-    sheets = sheets_by_version(session, {part.price_version for part in consumed})
+    sheets = store.sheets_by_version(session, {part.price_version for part in consumed})
     return statements.draft(org, month, consumed, sheets)

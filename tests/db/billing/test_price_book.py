@@ -67,12 +67,6 @@ def test_the_sheets_of_now_leave_out_what_is_superseded_and_keep_what_is_to_come
     assert current(NOW + 999) == ["price_4", "price_3"]
 
 
-def test_a_superseded_sheet_is_found_by_its_version(database: Database, ids: CountedIds):
-    old = publish(database, ids, "1")
-    publish(database, ids, "2", start=NOW + 60)
-    assert database.read_now(service.sheets_by_version, [old.version, "price_9"]) == {old.version: old}
-
-
 def test_p2_a_second_price_from_the_same_instant_is_refused(database: Database, ids: CountedIds):
     first = publish(database, ids, "1")
     with pytest.raises(PriceExists, match="choose a later instant"):
