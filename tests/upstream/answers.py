@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,6 +52,10 @@ class Ask:
         return self.wants_usage and bool(self._stream_options.get("continuous_usage_stats"))
 
     @property
+    def wants_timings(self) -> bool:
+        return bool(self.body.get("timings_per_token"))
+
+    @property
     def choices(self) -> int:
         return int(self.body.get("n") or 1) * self.prompts
 
@@ -85,7 +90,7 @@ def answer(ask: Ask, traits: Traits) -> Reply:
         return Reply((Prefill(), Head(), Body(_embeddings(ask)), End()), request=ask.body)
     choices = [_choice(ask, traits, index) for index in range(ask.choices)]
     if ask.stream:
-        events = _with_usage(_events(ask, choices), ask, traits)
+        events = _with_usage(_with_timings(_events(ask, choices), ask, traits), ask, traits)
         steps: tuple[Step, ...] = (Prefill(), Head(content_type="text/event-stream"), *events, End())
         return Reply(steps, stream=True, request=ask.body)
     return Reply(_document_steps(ask, traits, choices), request=ask.body)
@@ -107,6 +112,17 @@ def usage(ask: Ask, traits: Traits, completion: int, reasoning: int) -> Json:
 def cached_tokens(ask: Ask, traits: Traits) -> int:
     """How much of the prompt came from the cache: never all of it, the last token is always computed."""
     return max(0, min(traits.cached, ask.prompt_tokens - 1))
+
+
+def _with_timings(events: Iterable[Event], ask: Ask, traits: Traits) -> Iterator[Event]:
+    """Add llama.cpp's `timings` where the request asks for them: the progress of the chunk's own choice."""
+    predicted: Counter[int] = Counter()
+    cached = cached_tokens(ask, traits)
+    for event in events:
+        index = event.payload["choices"][0]["index"]
+        predicted[index] += event.tokens
+        timings = {"cache_n": cached, "prompt_n": ask.prompt_tokens - cached, "predicted_n": predicted[index]}
+        yield replace(event, payload={**event.payload, "timings": timings}) if ask.wants_timings else event
 
 
 def _inputs(given: Any) -> tuple[list[str], int]:

@@ -277,6 +277,11 @@ def _refused(status: int, message: str) -> Reply:
 
 
 def _tokenized(body: dict[str, Any]) -> dict[str, Any]:
+    """In llama.cpp's shape, or, where a prompt or messages come instead of content, in vLLM's."""
+    if "content" not in body:
+        said = body["prompt"] if "prompt" in body else tokens.apply_template(body["messages"], body.get("tools") or [])
+        ids = [tokens.token_id(piece) for piece in tokens.split(said)]
+        return {"count": len(ids), "max_model_len": 4096, "tokens": ids}
     pieces = tokens.split(body["content"])
     if body.get("with_pieces"):
         return {"tokens": [{"id": tokens.token_id(piece), "piece": piece} for piece in pieces]}

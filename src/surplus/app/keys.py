@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from surplus.app.callers import Caller, check_grant
 from surplus.billing import service as billing
 from surplus.billing.budgets import BudgetScope, Period
+from surplus.billing.errors import BadBudget
 from surplus.identity import service as identity
 from surplus.identity.model import UNLIMITED, Key, KeySecret, Limits, Role
 from surplus.kit.db import WriteSession
@@ -47,17 +48,7 @@ def create(session: WriteSession, ids: Ids, caller: Caller, spec: KeySpec, *, no
         now=now,
     )
     if spec.budget_micro is not None:
-        billing.set_budget(
-            session,
-            ids,
-            org=caller.organization.id,
-            scope=BudgetScope.KEY,
-            scope_id=secret.key.id,
-            cap_micro=spec.budget_micro,
-            period=spec.budget_period,
-            hard=True,
-            now=now,
-        )
+        _set_budget(session, ids, secret.key, spec.budget_micro, spec.budget_period, now)
     return secret
 
 
@@ -71,3 +62,20 @@ def revoke(session: WriteSession, by: Key, key: Key, *, now: float) -> Key:
     """End `key` for good. Raises RoleTooHigh."""
     check_grant(by, key.role)
     return identity.revoke_key(session, key.id, now=now)
+
+
+def _set_budget(session: WriteSession, ids: Ids, key: Key, cap_micro: int, period: Period, now: float) -> None:
+    try:
+        billing.set_budget(
+            session,
+            ids,
+            org=key.org,
+            scope=BudgetScope.KEY,
+            scope_id=key.id,
+            cap_micro=cap_micro,
+            period=period,
+            hard=True,
+            now=now,
+        )
+    except BadBudget as error:
+        raise BadBudget(error.message, param="budget") from error

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from sqlalchemy import and_, delete, func, insert, or_, select
+from sqlalchemy import and_, delete, func, or_, select
 
 from surplus.billing.budgets import Budget, BudgetScope, Period
 from surplus.billing.rating import Price, PriceSheet, TokenClass
@@ -27,7 +27,7 @@ def add_sheet(session: WriteSession, sheet: PriceSheet, *, published_at: float) 
         }
         for name, price in sheet.prices.items()
     ]
-    session.execute(insert(prices), rows)
+    session.insert(prices, rows)
 
 
 def has_price_from(session: ReadSession, sku: str, effective_from: float) -> bool:

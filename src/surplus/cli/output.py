@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 _UNLIMITED_WIDTH: Final = 10_000
+_GAP: Final = 2
+_FOLDED: Final = 14
 _FRACTION: Final = re.compile(r"\.[0-9]+")
 
 
@@ -57,26 +59,51 @@ def print_data(data: Any) -> None:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, none: str) -> None:
-    """A line for each row, under a heading; `none` where there are no rows."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    """A line for each row, under a heading; `none` where there are no rows.
+
+    On a terminal that is too narrow for that, a line for each cell.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
+    widths = [_narrowest(column, [row[index] for row in cells]) for index, column in enumerate(columns)]
+    if not cells:
+        print_line(none)
+    elif sum(widths) + _GAP * (len(columns) - 1) > _terminal_width():
+        _print_blocks(columns, cells)
+    else:
+        _print(_table(columns, cells, widths))
+
+
+def _narrowest(column: Column, cells: Sequence[Text]) -> int:
+    """How narrow a column can be and still read well: texts may be folded, figures and ids may not."""
+    widest = max((each.cell_len for each in (Text(column.title), *cells)), default=0)
+    return widest if column.whole else min(widest, _FOLDED)
+
+
+def _table(columns: Sequence[Column], cells: Iterable[Sequence[Text]], widths: Sequence[int]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
         table.add_column(
             column.title,
             justify="right" if column.right else "left",
             no_wrap=column.whole,
             overflow="fold",
+            min_width=width,
         )
-    for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    if table.row_count:
-        _print(table)
-    else:
-        print_line(none)
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _print_blocks(columns: Sequence[Column], cells: Iterable[Sequence[Text]]) -> None:
+    for number, row in enumerate(cells):
+        if number:
+            print_line()
+        print_facts({column.title: value for column, value in zip(columns, row, strict=True)})
 
 
 def print_facts(facts: Mapping[str, object], *, figures: bool = False) -> None:
     """One fact a line, its name first; `figures` are lined up on the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(justify="right" if figures else "left", overflow="fold")
     for name, value in facts.items():
@@ -92,6 +119,8 @@ def print_line(text: str = "") -> None:
 def cell(value: object) -> Text:
     """A value as text; nothing is a dash, so that no cell looks forgotten."""
     match value:
+        case Text():
+            return value
         case None | "":
             return Text("-")
         case bool():
@@ -110,6 +139,10 @@ def plain(text: str) -> str:
 def utc(instant: str | None) -> str | None:
     """An instant of the server as `2026-11-21 09:00:00Z`."""
     return None if instant is None else _FRACTION.sub("", instant).replace("T", " ")
+
+
+def _terminal_width() -> int:
+    return Console().width if sys.stdout.isatty() else _UNLIMITED_WIDTH
 
 
 def _print(table: Table) -> None:

@@ -13,7 +13,7 @@ from surplus.gateway import sse
 from surplus.gateway.errors import StreamBroken
 from surplus.gateway.upstream_errors import from_error_object
 from surplus.kit.errors import SurplusError
-from surplus.metering.usage import TokenUsage
+from surplus.metering.usage import MAX_TOKENS, TokenUsage
 from surplus.serving.engines.dialects import Dialect
 
 
@@ -176,8 +176,8 @@ class StreamMeter:
         if self.final:
             return
         first = next(iter(self._timings.values()))
-        output = sum(t.predicted_n for t in self._timings.values())
-        self.usage = TokenUsage(uncached=first.prompt_n, cache_read=first.cache_n, cache_write=0, output=output)
+        output = sum(_tokens(t.predicted_n) for t in self._timings.values())
+        self.usage = TokenUsage(_tokens(first.prompt_n), _tokens(first.cache_n), 0, output)
 
     def _usage_event(self) -> bytes:
         """The usage in a closing chunk, where the caller asked for one and the engine has its own way of telling."""
@@ -187,6 +187,11 @@ class StreamMeter:
             return b""
         usage = msgspec.Raw(msgspec.json.encode(openai_usage(self.usage)))
         return sse.event(msgspec.json.encode({**self._envelope, "choices": [], "usage": usage}))
+
+
+def _tokens(count: int) -> int:
+    """A count of tokens that can be true: an engine's figures are not trusted."""
+    return min(max(count, 0), MAX_TOKENS)
 
 
 def openai_usage(usage: TokenUsage) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 `whole` cuts at the last event boundary, so a half event is never passed on. `events` splits a block into events and
 `payload` takes the data out of one (WHATWG HTML, section 9.2: lines `data:`, joined by newlines; comments start with a
-colon; lines end in LF, CRLF or CR).
+colon; lines end in LF, CRLF or CR, in any mixture).
 """
 
 import re
@@ -11,16 +11,18 @@ from typing import Final
 EVENT_MAX: Final = 16 * 1024 * 1024
 DONE: Final = b"data: [DONE]\n\n"
 
-_boundary: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_boundary: Final = re.compile(rb"\n\r?\n|\n\r|\r\r\n?")  # two ends of line; the first may be the LF of a CRLF
 
 
 def whole(data: bytes) -> int:
     """Length of the part of `data` that ends with a complete event; 0 where no event is complete."""
     if data.endswith(b"\n\n"):
         return len(data)
-    ends = (data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4, data.rfind(b"\r\r") + 2)
-    starts = (1, 3, 1)  # what rfind's -1 becomes
-    return max((end for end, none in zip(ends, starts, strict=True) if end != none), default=0)
+    if b"\r" not in data:
+        head, boundary, _ = data.rpartition(b"\n\n")
+        return len(head) + len(boundary)
+    known = len(data) - data.endswith(b"\r")  # a CR at the very end may be one half of a CRLF
+    return max((match.end() for match in _boundary.finditer(data) if match.end() <= known), default=0)
 
 
 def events(block: bytes) -> list[bytes]:
@@ -35,8 +37,10 @@ def events(block: bytes) -> list[bytes]:
 
 def payload(event: bytes) -> bytes:
     """The data of one event; empty for comments and events without data."""
-    if event.startswith(b"data: ") and event.count(b"\n") <= 2:
-        return event[6:].strip(b"\r\n")
+    if event.startswith(b"data: "):
+        data = event[6:].rstrip(b"\r\n")
+        if b"\n" not in data and b"\r" not in data:
+            return data
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)
 

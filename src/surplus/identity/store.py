@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Table, delete, insert, or_, select, update
+from sqlalchemy import Table, delete, or_, select, update
 
 from surplus.identity.model import Key, Limits, Member, Organization, Project, Role, StoredKey, folded
 from surplus.identity.tables import keys, members, organizations, projects, secrets
@@ -108,7 +108,7 @@ def add_key(session: WriteSession, key: Key, secret_hash: str) -> None:
     """Insert a key and the secret of its public id."""
     row: dict[str, Any] = {name: getattr(key, name) for name in _PLAIN}
     row.update({name: getattr(key.limits, name) for name in _LIMITS}, role=key.role.value)
-    session.execute(insert(keys), row)
+    session.insert(keys, [row])
     _add_secret(session, key, secret_hash)
 
 
@@ -123,7 +123,7 @@ def replace_secret(session: WriteSession, key: Key, secret_hash: str, *, earlier
 
 
 def _add_secret(session: WriteSession, key: Key, secret_hash: str) -> None:
-    session.execute(insert(secrets), {"public_id": key.public_id, "key_id": key.id, "secret_hash": secret_hash})
+    session.insert(secrets, [{"public_id": key.public_id, "key_id": key.id, "secret_hash": secret_hash}])
 
 
 def revoke(session: WriteSession, key_ids: Sequence[str], now: float) -> None:

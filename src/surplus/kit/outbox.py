@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Float, String, Table, Text, func, insert, select
+from sqlalchemy import Column, Float, String, Table, Text, func, select
 
 from surplus.kit.db import Big, ReadSession, WriteSession, metadata
 
@@ -43,7 +43,7 @@ def publish(session: WriteSession, topic: str, body: Mapping[str, object], *, no
     """Write a message that exists if and only if this transaction commits."""
     last: int = session.scalar(select(func.coalesce(func.max(messages.c.seq), 0)))
     row = {"seq": last + 1, "topic": topic, "body": json.dumps(dict(body), sort_keys=True), "at": now}
-    session.execute(insert(messages), row)
+    session.insert(messages, [row])
 
 
 def pending(session: ReadSession, consumer: str, *, limit: int = 100) -> Sequence[Message]:

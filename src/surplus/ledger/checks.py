@@ -14,7 +14,7 @@ from surplus.ledger.commands import (
     VoidHold,
 )
 from surplus.ledger.errors import BadCommand
-from surplus.ledger.model import AccountKind, Scope
+from surplus.ledger.model import HOUSE, LIMITED, AccountKind, Scope
 
 NAME_MAX: Final = 150
 NOTE_MAX: Final = 400
@@ -55,13 +55,13 @@ def _place(command: PlaceHold) -> None:
         _scope(budget)
         if budget.kind is not AccountKind.BUDGET:
             raise BadCommand(f"{budget.account} is no budget", param="budgets")
-    if len({budget.account for budget in command.budgets}) < len(command.budgets):
-        raise BadCommand("a hold counts once in every budget; the same budget is named twice", param="budgets")
+    if len({command.wallet.account, *(budget.account for budget in command.budgets)}) <= len(command.budgets):
+        raise BadCommand("a hold counts once in every account; the same one is named twice", param="budgets")
 
 
 def _post(command: PostHold) -> None:
     _name("hold", command.hold)
-    _name("revenue", command.revenue)
+    _scope(Scope(command.revenue, AccountKind.REVENUE, None), "revenue")
     _note("ref", command.ref)
     _instant("event_at", command.event_at)
     if command.grains < 0:
@@ -83,9 +83,13 @@ def _transfer(command: Transfer) -> None:
         raise BadCommand(f"{command.debit} cannot pay itself", param="credit")
 
 
-def _scope(scope: Scope) -> None:
-    _name("account", scope.account)
+def _scope(scope: Scope, what: str = "account") -> None:
+    _name(what, scope.account)
     _limit(scope.limit)
+    if HOUSE.get(scope.account, scope.kind) != scope.kind:
+        raise BadCommand(f"{scope.account} is an account of the operator; choose another name", param=what)
+    if scope.limit is not None and scope.kind not in LIMITED:
+        raise BadCommand(f"{scope.account}: only wallets and budgets have limits", param="limit")
 
 
 def _limit(limit: int | None) -> None:

@@ -1,5 +1,6 @@
 """How an entry changes the totals. Live batches and replays of the log run this same code. Pure but for its `State`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,6 +68,12 @@ def _charge_legs(entry: Entry) -> tuple[Leg, ...]:
     return tuple(found)
 
 
+def concerned(entry: Entry) -> set[str]:
+    """The accounts that an entry names or moves money of."""
+    named = {entry.account, entry.counter, *entry.scopes} - {""}
+    return named | {leg.account for leg in legs(entry)}
+
+
 def evolve(state: State, entry: Entry) -> None:
     """Let `entry` happen. Every account and hold it names is in `state`, but for what it opens or places."""
     match entry.kind:
@@ -77,6 +84,7 @@ def evolve(state: State, entry: Entry) -> None:
             _set_limit(state, entry)
         case EntryKind.TRANSFER:
             _move(state, entry)
+            _rise(state, (entry.counter,))
         case EntryKind.REFUSED:
             pass
         case EntryKind.PLACE:
@@ -85,14 +93,15 @@ def evolve(state: State, entry: Entry) -> None:
             hold = _end(state, entry, HoldState.POSTED, entry.booked_at)
             hold.posted, hold.overrun = entry.amount_micro, entry.overrun_micro
             _charge(state, entry)
+            _rise(state, hold.scopes)
         case EntryKind.LATE:
             state.holds[entry.hold].overrun = entry.overrun_micro
             state.changed_holds.add(entry.hold)
             _charge(state, entry)
         case EntryKind.VOID:
-            _end(state, entry, HoldState.VOIDED, entry.booked_at)
+            _rise(state, _end(state, entry, HoldState.VOIDED, entry.booked_at).scopes)
         case EntryKind.EXPIRE:
-            _end(state, entry, HoldState.EXPIRED, entry.event_at)
+            _rise(state, _end(state, entry, HoldState.EXPIRED, entry.event_at).scopes)
     state.seq = entry.seq
 
 
@@ -118,9 +127,7 @@ def _end(state: State, entry: Entry, how: HoldState, at: float) -> Hold:
     hold.state, hold.ended_at = how, at
     state.changed_holds.add(hold.id)
     for scope in hold.scopes:
-        account = state.accounts[scope]
-        account.held -= hold.amount
-        _rise(account)
+        state.accounts[scope].held -= hold.amount
     state.changed_accounts.update(hold.scopes)
     return hold
 
@@ -139,11 +146,15 @@ def _move(state: State, entry: Entry) -> None:
             account.credits += leg.delta
         else:
             account.debits -= leg.delta
-        _rise(account)
         state.changed_accounts.add(account.id)
 
 
-def _rise(account: Account) -> None:
-    """What is in use beyond a lowered limit can only shrink: the floor follows it up and never comes down."""
-    if account.floor is not None and account.limit is not None and account.floor < -account.limit:
-        account.floor = min(-account.limit, max(account.floor, account.net))
+def _rise(state: State, names: Iterable[str]) -> None:
+    """What is in use beyond a lowered limit can only shrink: the floor follows it up and never comes down.
+
+    Only after the whole entry: a charge takes up again what the end of its hold has released.
+    """
+    for name in names:
+        account = state.accounts[name]
+        if account.floor is not None and account.limit is not None and account.floor < -account.limit:
+            account.floor = min(-account.limit, max(account.floor, account.net))

@@ -39,6 +39,10 @@ HOUSE: Final = {
 """The operator's own accounts. They have no limit and are opened by the first command that needs them."""
 
 
+LIMITED: Final = frozenset({AccountKind.WALLET, AccountKind.BUDGET})
+"""Kinds of accounts that may have a limit. A charge asks no others, so a limit there could only break it."""
+
+
 def currency_of(kind: AccountKind) -> str:
     """The one currency of accounts of this kind."""
     return USD_BUDGET if kind in (AccountKind.BUDGET, AccountKind.BUDGETED) else USD

@@ -1,7 +1,7 @@
 """The use-cases of the ledger: apply a batch, read, verify, rebuild."""
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from surplus.kit import outbox
@@ -12,7 +12,7 @@ from surplus.ledger.audit import Audit, flaw
 from surplus.ledger.commands import Command, OpenAccount, PlaceHold, PostHold, SetLimit, Transfer, VoidHold
 from surplus.ledger.decide import decide
 from surplus.ledger.errors import LedgerBroken, UnknownAccount, UnknownHold
-from surplus.ledger.evolve import State, evolve, legs
+from surplus.ledger.evolve import State, concerned, evolve
 from surplus.ledger.holds import expiry
 from surplus.ledger.model import (
     BUDGETED,
@@ -31,6 +31,8 @@ EXPIRED_PER_BATCH: Final = 1000
 """Holds that one batch expires at most; the rest count as held until their turn, which refuses too much at worst."""
 
 OVERRUN_TOPIC: Final = "ledger.overrun"
+
+_WALKED: Final = frozenset({AccountKind.BUDGET, AccountKind.BUDGETED, AccountKind.OVERRUN})
 
 
 def apply(session: WriteSession, commands: Sequence[Command], *, now: float) -> list[Outcome | SurplusError]:
@@ -128,14 +130,15 @@ def _balance(account: Account) -> Balance:
 def entries(session: ReadSession, account: str, *, after_seq: int = 0, limit: int = 100) -> list[Entry]:
     """What happened to an account after the entry `after_seq`, at most `limit` entries. Raises UnknownAccount.
 
-    Of a budget this walks the log; it is for answering questions, not for serving requests.
+    For a budget and for the other side of overruns and budgets this walks the log: for questions, not for requests.
     """
     found = store.accounts(session, [account]).get(account)
     if found is None:
         raise UnknownAccount(account)
-    if found.kind is AccountKind.BUDGET:
-        return store.entries_of_scope(session, account, after_seq=after_seq, limit=limit)
-    return store.entries_of(session, account, after_seq=after_seq, limit=limit)
+    if found.kind not in _WALKED:
+        return store.entries_of(session, account, after_seq=after_seq, limit=limit)
+    log = (entry for page in store.log_pages(session, after_seq) for entry, _ in page)
+    return list(islice((entry for entry in log if account in concerned(entry)), limit))
 
 
 def hold(session: ReadSession, hold_id: str) -> Hold:
@@ -189,9 +192,10 @@ def rebuild(session: WriteSession) -> None:
     store.drop_projections(session)
     for page in store.log_pages(session):
         log = [entry for entry, _ in page]
-        names = {name for entry in log for name in (entry.account, *entry.scopes)}
-        names.update(leg.account for entry in log for leg in legs(entry))
-        state = State(log[0].seq - 1, store.accounts(session, names), store.holds(session, {e.hold for e in log}))
+        names = set(chain.from_iterable(concerned(entry) for entry in log))
+        holds = store.holds(session, {entry.hold for entry in log})
+        names.update(name for hold in holds.values() for name in hold.scopes)
+        state = State(log[0].seq - 1, store.accounts(session, names), holds)
         for entry in log:
             problem = flaw(state, entry)
             if problem is not None:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BindParameter, bindparam, func, insert, select
+from sqlalchemy import BindParameter, bindparam, func, select
 
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.db.session import AnyRow, AnySelect
@@ -74,8 +74,6 @@ _ACCOUNT_PAGE: Final = (
 _KEY_TWICE: Final = select(_log.key, func.max(_log.seq)).group_by(_log.key).having(func.count() > 1).limit(PAGE)
 _NEWEST: Final = select(_log.booked_at).order_by(_log.seq.desc()).limit(1)
 _HOLD_COUNT: Final = select(func.count()).select_from(tables.holds)
-_INSERT_ENTRY: Final = insert(tables.entries)
-_INSERT_BATCH: Final = insert(tables.batches)
 
 _encode: Final = msgspec.json.encode
 _names: Final = msgspec.json.Decoder(tuple[str, ...])
@@ -123,23 +121,14 @@ def active_holds(session: ReadSession, *, ref_prefix: str | None, limit: int) ->
 
 
 def entries_of(session: ReadSession, account: str, *, after_seq: int, limit: int) -> list[Entry]:
-    """Entries that pay from or to a wallet or another account of money, in order of seq."""
+    """Entries with this account as `account` or `counter`, in order of seq."""
     query = select(*_ENTRY).where((_log.account == account) | (_log.counter == account))
     query = query.where(_log.seq > after_seq).order_by(_log.seq).limit(limit)
     return [_entry(row) for row in session.all(query)]
 
 
-def entries_of_scope(session: ReadSession, account: str, *, after_seq: int, limit: int) -> list[Entry]:
-    """Entries in which a budget counts, in order of seq. Walks the log from `after_seq`: no index leads to a budget."""
-    named = _log.scopes.contains(_encode(account).decode(), autoescape=True)
-    query = select(*_ENTRY).where(named | (_log.account == account) | (_log.counter == account))
-    query = query.where(_log.seq > after_seq).order_by(_log.seq).limit(limit)
-    return [_entry(row) for row in session.all(query)]
-
-
-def log_pages(session: ReadSession) -> Iterator[list[tuple[Entry, str]]]:
-    """The whole log in order, a page at a time: each entry with the digest that is stored beside it."""
-    after = 0
+def log_pages(session: ReadSession, after: int = 0) -> Iterator[list[tuple[Entry, str]]]:
+    """The log from the seq behind `after` on, a page at a time: each entry with the digest stored beside it."""
     while rows := session.all(_ENTRY_PAGE, {"after": after, "size": PAGE}):
         yield [(_entry(row[:-1]), row[-1]) for row in rows]
         after = rows[-1].seq
@@ -178,9 +167,9 @@ def hold_count(session: ReadSession) -> int:
 
 def append(session: WriteSession, previous: str, written: Sequence[Entry]) -> None:
     """Add the entries of one batch (at least one) to the log and tie them to the batch whose hash is `previous`."""
-    session.execute(_INSERT_ENTRY, [_entry_row(entry) for entry in written])
+    session.insert(tables.entries, [_entry_row(entry) for entry in written])
     linked = {"first_seq": written[0].seq, "last_seq": written[-1].seq, "previous": previous}
-    session.execute(_INSERT_BATCH, linked | {"hash": link(previous, written)})
+    session.insert(tables.batches, [linked | {"hash": link(previous, written)}])
 
 
 def save(session: WriteSession, state: State) -> None:

@@ -5,7 +5,7 @@ from surplus.ledger.commands import OpenAccount, SetLimit, Transfer
 from surplus.ledger.decision import Decision, repeated
 from surplus.ledger.errors import InsufficientFunds, UnknownAccount, WrongAccount
 from surplus.ledger.evolve import State
-from surplus.ledger.model import HOUSE, Entry, EntryKind, LimitSet, Opened, Scope, Transferred, currency_of
+from surplus.ledger.model import HOUSE, LIMITED, Entry, EntryKind, LimitSet, Opened, Scope, Transferred, currency_of
 
 
 def open_account(state: State, command: OpenAccount, now: float) -> Decision:
@@ -22,7 +22,7 @@ def open_account(state: State, command: OpenAccount, now: float) -> Decision:
 
 
 def set_limit(state: State, command: SetLimit, now: float) -> Decision:
-    """Change the limit, even to below what is in use. Raises UnknownAccount."""
+    """Change the limit, even to below what is in use. Raises UnknownAccount, WrongAccount."""
     entry = Entry(
         seq=state.seq + 1,
         kind=EntryKind.LIMIT,
@@ -37,6 +37,8 @@ def set_limit(state: State, command: SetLimit, now: float) -> Decision:
         return repeat
     if command.account not in state.accounts:
         raise UnknownAccount(command.account)
+    if state.accounts[command.account].kind not in LIMITED:
+        raise WrongAccount(f"{command.account} can have no limit; only wallets and budgets have one")
     return Decision((entry,), LimitSet(command.account, command.limit, first=True))
 
 

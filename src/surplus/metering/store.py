@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-from sqlalchemy import Column, func, insert, select, tuple_
+from sqlalchemy import Column, func, select, tuple_
 
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.db.session import AnyRow, AnySelect
@@ -29,7 +29,7 @@ def add_records(session: WriteSession, new: Iterable[UsageRecord]) -> None:
     A plain insert on purpose: should another process record the same id between `known` and here, this transaction
     fails and is tried again, where ignoring the row would add it to the hours twice.
     """
-    session.execute(insert(records), [_record_row(record) for record in new])
+    session.insert(records, [_record_row(record) for record in new])
 
 
 def add_hours(session: WriteSession, sums: Mapping[Bucket, Totals]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.db.session import AnyRow
@@ -14,7 +14,7 @@ from surplus.serving.tables import deployments
 
 def add(session: WriteSession, deployment: Deployment) -> None:
     """Write a new deployment; its id must be free."""
-    session.execute(insert(deployments), asdict(deployment))
+    session.insert(deployments, [asdict(deployment)])
 
 
 def find(session: ReadSession, deployment_id: str) -> Deployment | None:

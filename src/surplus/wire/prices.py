@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from surplus.wire.base import Answer, DollarsPerMillion, Instant, Name, Request
+from surplus.wire.base import Answer, DollarsPerMillion, Instant, Request
 
 
 class PriceRequest(Request):
     """Prices of a model (its sku), from now or a later instant on. Those of the caches default to the input's."""
 
-    model: Name
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
     input: DollarsPerMillion
     output: DollarsPerMillion
     cache_read: DollarsPerMillion | None = None

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -194,10 +195,8 @@ def test_a_damaged_store_is_unavailable(database: Database) -> None:
     with database.path.open("r+b") as file:
         file.seek(4096)  # the first page still says that this is a database
         file.write(b"\xff" * (size - 4096))
-    damaged = Database(database.path)
-    with pytest.raises(StoreUnavailable, match="malformed"):
+    with pytest.raises(StoreUnavailable, match="malformed"), closing(Database(database.path)) as damaged:
         damaged.read_now(lambda s: s.all(select(things)))
-    damaged.close()
 
 
 def test_a_schema_change_that_fails_is_undone(database: Database) -> None:

@@ -104,6 +104,14 @@ def test_the_entries_of_an_account_in_order_and_in_pages(desk: Desk) -> None:
     assert [entry.kind for entry in received] == [EntryKind.OPEN, EntryKind.TRANSFER]
 
 
+def test_the_entries_of_overruns_are_those_that_cost_the_operator(desk: Desk) -> None:
+    desk.fund(1000)
+    desk.batch(place("h1", 10, budget("a", 99)), place("h2", 10), post("h1", 4), post("h2", 15))
+    found = {name: desk.database.read_now(service.entries, name) for name in ("overrun", "budgeted")}
+    assert [(entry.kind, entry.hold) for entry in found["overrun"]] == [(EntryKind.OPEN, ""), (EntryKind.POST, "h2")]
+    assert [(entry.kind, entry.hold) for entry in found["budgeted"]] == [(EntryKind.OPEN, ""), (EntryKind.POST, "h1")]
+
+
 def test_the_entries_of_a_budget_are_those_that_count_in_it(desk: Desk) -> None:
     desk.fund(1000)
     desk.batch(place("h1", 10, budget("a%", 99)), place("h2", 10, budget("ab", 99)), post("h1", 4), post("h2", 5))

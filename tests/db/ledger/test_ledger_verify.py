@@ -43,8 +43,10 @@ def test_l3_a_rebuild_gives_the_same_bytes(busy: Desk) -> None:
 def test_l3_a_rebuild_and_a_check_of_more_than_a_page(desk: Desk) -> None:
     desk.fund(10**6)
     count = store.PAGE - 100  # so that holds end in another page than they are placed in, and batches span two
+    desk.batch(place("alone", 5, budget("alone", 9)), place("alone too", 5, budget("alone too", 9)))
     desk.batch(*[place(f"h{n}", 5, budget(f"b{n % 7}", None), ends=NOW + 60 + n % 2) for n in range(count)])
     desk.batch(*[post(f"h{n}", n % 9, grains=n) if n % 3 else VoidHold(f"h{n}", "") for n in range(count - 50)])
+    desk.do(VoidHold("alone", ""))
     desk.now = NOW + 60
     desk.batch(*[post(f"h{n}", 3) for n in range(count - 50, count - 10)])
     before = desk.dump()

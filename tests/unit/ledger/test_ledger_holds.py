@@ -169,6 +169,15 @@ def test_h5_a_lowered_limit_keeps_what_is_held_and_admits_no_more() -> None:
     assert isinstance(book.do(place("h5", 1, budget("a", 100))), InsufficientFunds)
 
 
+def test_h5_what_was_held_before_a_limit_was_lowered_can_be_charged_in_full() -> None:
+    book = funded(1000)
+    book.do(place("h1", 60, budget("a", 100)))
+    book.do(SetLimit("s1", "budget:a", 0))
+    assert book.do(post("h1", 60)) == Posted("h1", 60, 0, first=True)
+    account = book.account("budget:a")
+    assert (account.net, account.floor) == (-60, -60)
+
+
 def test_the_limit_of_a_scope_matters_only_when_it_opens_the_account() -> None:
     book = funded(1000)
     book.do(place("h1", 10, budget("a", 10)))

@@ -45,7 +45,7 @@ def test_l6_a_repeat_gets_the_first_answer_and_has_no_effect(command: Command, a
     ("command", "field"),
     [
         (replace(OPEN, account="wallet:org_3"), "account"),
-        (replace(OPEN, kind=AccountKind.REVENUE), "kind"),
+        (replace(OPEN, kind=AccountKind.BUDGET), "kind"),
         (replace(OPEN, limit=1), "limit"),
         (replace(LIMIT, limit=8), "limit"),
         (replace(LIMIT, limit=None), "limit"),

@@ -118,6 +118,11 @@ def test_the_limit_of_an_unknown_account_cannot_be_set() -> None:
     assert isinstance(Book().do(SetLimit("s1", "wallet:x", 30)), UnknownAccount)
 
 
+def test_only_wallets_and_budgets_have_limits() -> None:
+    book = funded(1000)
+    assert isinstance(book.do(SetLimit("s1", "payments", 30)), WrongAccount)
+
+
 def test_decide_leaves_the_state_as_it_is() -> None:
     book = funded(1000)
     book.do(place("h1", 10, budget("a", 100)))

@@ -18,10 +18,10 @@ app = typer.Typer(name="deployment", no_args_is_help=True, help="Deployments: mo
 _COLUMNS: Final = (
     whole("ID"),
     Column("MODEL"),
-    Column("ENGINE"),
+    whole("ENGINE"),
     right("CONTEXT"),
     right("REPLICAS"),
-    Column("STATE"),
+    whole("STATE"),
     Column("PLACE"),
 )
 DeploymentId = Annotated[str, typer.Argument(parser=values.name, metavar="ID", help="The deployment's id.")]
@@ -111,7 +111,10 @@ def list_all(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command("drain")
 def drain(context: typer.Context, deployment_id: DeploymentId, as_json: Json = False) -> None:
-    """Send a deployment no new requests, and stop it when the present ones have ended."""
+    """Take a deployment out of service.
+
+    It gets no new requests, and ends when the present ones have ended.
+    """
     with connected(context) as client:
         drained = client.drain_deployment(deployment_id)
     _show(drained, as_json)

@@ -6,10 +6,10 @@ import typer
 
 from surplus.cli import values
 from surplus.cli.options import Json, Org
-from surplus.cli.output import Column, print_json, print_line, print_table, right
+from surplus.cli.output import Column, print_json, print_line, print_table, right, whole
 from surplus.cli.session import connected
 
-_COLUMNS: Final = (Column("MODEL"), Column("TOKENS"), right("QUANTITY"), right("USD PER MILLION"), right("AMOUNT USD"))
+_COLUMNS: Final = (Column("MODEL"), whole("TOKENS"), right("QUANTITY"), right("USD PER MILLION"), right("AMOUNT USD"))
 
 
 def show(
@@ -35,5 +35,10 @@ def show(
         for each in invoice.lines
     ]
     adjustments = [(each.name, None, None, None, each.amount) for each in invoice.adjustments]
-    total = ("TOTAL", None, None, None, invoice.total)
-    print_table(_COLUMNS, [*lines, *adjustments, total], none="")
+    rows = [*lines, *adjustments, ("TOTAL", None, None, None, invoice.total)]
+    places = max(len(_decimals(row[-1])) for row in rows)
+    print_table(_COLUMNS, [(*row[:-1], row[-1] + "0" * (places - len(_decimals(row[-1])))) for row in rows], none="")
+
+
+def _decimals(amount: str) -> str:
+    return amount.partition(".")[2]

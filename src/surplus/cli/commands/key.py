@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="key", no_args_is_help=True, help="API keys.")
 
-_COLUMNS: Final = (whole("ID"), Column("NAME"), Column("ROLE"), Column("PROJECT"), Column("LIMITS"), Column("STATE"))
+_COLUMNS: Final = (whole("ID"), Column("NAME"), whole("ROLE"), Column("PROJECT"), Column("LIMITS"), Column("STATE"))
 _ONCE: Final = "This is the only time that the key is shown. Store it now: it cannot be had again."
 KeyId = Annotated[str, typer.Argument(parser=values.name, metavar="ID", help="The key's id (key_...).")]
 
@@ -80,13 +80,14 @@ def rotate(
     context: typer.Context,
     key_id: KeyId,
     overlap: Annotated[
-        int, typer.Option(parser=values.seconds, metavar="SPAN", help="How long the old one stays valid: 15m, 1h, 2d.")
-    ] = 0,
+        int | None,
+        typer.Option(parser=values.seconds, metavar="SPAN", help="How long the old one stays valid: 15m, 1h, 2d."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Give a key a new secret. Its id, its limits and its money stay."""
     with connected(context) as client:
-        made = client.rotate_key(key_id, overlap_s=overlap)
+        made = client.rotate_key(key_id, overlap_s=overlap or 0)
     _show_secret(made, as_json)
     if not as_json:
         print_line(f"The old key is valid for another {overlap:,} seconds." if overlap else "The old key has ended.")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="member", no_args_is_help=True, help="Members: the people of an organization.")
 
-_COLUMNS: Final = (Column("EMAIL"), Column("ROLE"), whole("ID"), Column("ADDED (UTC)"))
+_COLUMNS: Final = (Column("EMAIL"), whole("ROLE"), whole("ID"), whole("ADDED (UTC)"))
 Email = Annotated[str, typer.Argument(parser=values.name, metavar="EMAIL", help="The member's email address (or id).")]
 
 

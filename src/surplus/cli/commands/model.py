@@ -5,14 +5,14 @@ from typing import Final
 import typer
 
 from surplus.cli.options import Json
-from surplus.cli.output import Column, print_json, print_table, right
+from surplus.cli.output import Column, print_json, print_table, right, whole
 from surplus.cli.session import connected
 
 app = typer.Typer(name="model", no_args_is_help=True, help="Models: what customers name in a request.")
 
 _COLUMNS: Final = (
     Column("MODEL"),
-    Column("READY"),
+    whole("READY"),
     right("CONTEXT"),
     right("DEPLOYMENTS"),
     right("INPUT USD/M"),

@@ -6,7 +6,7 @@ import typer
 
 from surplus.cli import values
 from surplus.cli.options import Json, moment
-from surplus.cli.output import Column, print_facts, print_json, print_table, right, utc
+from surplus.cli.output import Column, print_facts, print_json, print_table, right, utc, whole
 from surplus.cli.session import connected
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _COLUMNS: Final = (
     right("CACHE READ"),
     right("CACHE WRITE"),
     right("OUTPUT"),
-    Column("FROM (UTC)"),
+    whole("FROM (UTC)"),
 )
 
 

@@ -11,7 +11,7 @@ from surplus.cli.session import connected
 
 app = typer.Typer(name="project", no_args_is_help=True, help="Projects: parts of an organization.")
 
-_COLUMNS: Final = (Column("NAME"), whole("ID"), Column("CREATED (UTC)"))
+_COLUMNS: Final = (Column("NAME"), whole("ID"), whole("CREATED (UTC)"))
 
 
 @app.command("create")

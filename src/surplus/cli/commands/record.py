@@ -6,19 +6,19 @@ import typer
 
 from surplus.cli import values
 from surplus.cli.options import Json, Org
-from surplus.cli.output import Column, print_json, print_table, right, utc
+from surplus.cli.output import Column, print_json, print_table, right, utc, whole
 from surplus.cli.session import connected
 
 app = typer.Typer(name="record", no_args_is_help=True, help="Usage records: one for each request.")
 
 _COLUMNS: Final = (
-    Column("STARTED (UTC)"),
+    whole("STARTED (UTC)"),
     Column("MODEL"),
-    Column("OUTCOME"),
+    whole("OUTCOME"),
     right("INPUT"),
     right("OUTPUT"),
     right("CHARGED USD"),
-    Column("ID"),
+    whole("ID"),
 )
 
 

@@ -13,8 +13,8 @@ app = typer.Typer(name="replica", no_args_is_help=True, help="Replicas: running 
 _COLUMNS: Final = (
     whole("ID"),
     Column("MODEL"),
-    Column("STATE"),
-    Column("BREAKER"),
+    whole("STATE"),
+    whole("BREAKER"),
     right("IN FLIGHT"),
     right("RESTARTS"),
 )

@@ -8,10 +8,10 @@ from typing import Annotated, Final, Protocol, cast
 import typer
 
 from surplus.cli.options import Json
-from surplus.cli.output import Column, print_data, print_line, print_table
+from surplus.cli.output import Column, print_data, print_line, print_table, whole
 from surplus.cli.session import Failed
 
-_COLUMNS: Final = (Column("CHECK"), Column("STATE"), Column("FINDING"))
+_COLUMNS: Final = (Column("CHECK"), whole("STATE"), Column("FINDING"))
 _FIELDS: Final = ("name", "state", "finding", "remedy")
 
 Data = Annotated[

@@ -4,11 +4,12 @@ A function that takes a ReadSession cannot write, and the type checker knows it.
 belongs to `Database.read` and `Database.write`, which open it and end it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Delete, Insert, Row, Select, Table, Update
+from sqlalchemy import Connection, Delete, Dialect, Insert, Row, Select, Table, Update
 from sqlalchemy.dialects import postgresql, sqlite
 
 AnySelect = Select[*tuple[Any, ...]]
@@ -48,32 +49,61 @@ class WriteSession(ReadSession):
         """Read rows that this transaction will change. Sort by primary key: rows are locked in that order."""
         return self._connection.execute(statement.with_for_update(), parameters).all()
 
+    def insert(self, table: Table, rows: Rows) -> None:
+        """Insert rows, all with the same columns. Raises what the store says of a key that is there already."""
+        self._many(table, rows, _plain_insert)
+
     def insert_new(self, table: Table, rows: Rows) -> None:
         """Insert rows; those whose primary or unique key is there already are left as they are."""
-        if rows:
-            self._connection.execute(_insert_new(table, self._connection.dialect.name), rows)
+        self._many(table, rows, _insert_new)
 
     def upsert(self, table: Table, rows: Rows, *, replace: Sequence[str] = (), add: Sequence[str] = ()) -> None:
         """Insert rows by primary key; where a row exists, replace some of its columns and add to others."""
+        self._many(table, rows, _upsert, tuple(replace), tuple(add))
+
+    def _many(self, table: Table, rows: Rows, make: "_Maker", *columns: tuple[str, ...]) -> None:
         if rows:
-            statement = _upsert(table, self._connection.dialect.name, tuple(replace), tuple(add))
-            self._connection.execute(statement, rows)
+            written = _written(self._connection.dialect, table, tuple(rows[0]), make, columns)
+            self._connection.exec_driver_sql(written.sql, [written.values(row) for row in rows])
 
     def drop_rows(self, table: Table) -> None:
         """Delete every row of a projection before it is rebuilt."""
         self._connection.execute(table.delete())
 
 
-# Statements are made once: making one costs more than running it.
+class _Maker(Protocol):
+    def __call__(self, table: Table, dialect: str, *columns: tuple[str, ...]) -> Insert: ...
 
 
-@cache
-def _insert_new(table: Table, dialect: str) -> Insert:
+class _Written(NamedTuple):
+    """A statement as the driver takes it, and how a row becomes its parameters."""
+
+    sql: str
+    values: Callable[[Mapping[str, Any]], Any]
+
+
+@cache  # making and compiling a statement costs more than running it; there are as many as call sites
+def _written(
+    dialect: Dialect, table: Table, names: tuple[str, ...], make: _Maker, columns: tuple[tuple[str, ...], ...]
+) -> _Written:
+    compiled = make(table, dialect.name, *columns).compile(dialect=dialect, column_keys=list(names))
+    order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+    if order is None:  # this driver takes parameters by name
+        return _Written(str(compiled), dict)
+    assert len(order) > 1, "a table of one column needs no helper to write it"
+    return _Written(str(compiled), itemgetter(*order))
+
+
+def _plain_insert(table: Table, dialect: str, *_columns: tuple[str, ...]) -> Insert:
+    return _insert(table, dialect)
+
+
+def _insert_new(table: Table, dialect: str, *_columns: tuple[str, ...]) -> Insert:
     return _insert(table, dialect).on_conflict_do_nothing()
 
 
-@cache
-def _upsert(table: Table, dialect: str, replace: tuple[str, ...], add: tuple[str, ...]) -> Insert:
+def _upsert(table: Table, dialect: str, *columns: tuple[str, ...]) -> Insert:
+    replace, add = columns
     insert = _insert(table, dialect)
     changes: dict[str, Any] = {name: insert.excluded[name] for name in replace}
     changes.update({name: table.c[name] + insert.excluded[name] for name in add})

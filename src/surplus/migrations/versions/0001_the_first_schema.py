@@ -220,7 +220,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("first_token_at", sa.Float(), nullable=True),
         sa.Column("ended_at", sa.Float(), nullable=False),
-        sa.Column("engine_request_id", sa.String(length=200), nullable=True),
+        sa.Column("engine_request_id", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_metering_record")),
     )
     with op.batch_alter_table("metering_record", schema=None) as batch_op:
@@ -310,7 +310,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("identity_secret", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_identity_secret_key_id"), ["key_id"], unique=False)
-
 
 
 def downgrade() -> None:

@@ -1,0 +1,291 @@
+"""A real server in the test's event loop, and shops in it: customers, keys, prices, and engines that can misbehave."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from openai import AsyncOpenAI
+
+from surplus import bootstrap
+from surplus.app import keys, money, organizations, prices
+from surplus.app.budgets import BudgetSpec
+from surplus.app.budgets import put as put_budget
+from surplus.app.callers import Caller
+from surplus.app.keys import KeySpec
+from surplus.billing.budgets import BudgetState
+from surplus.billing.rating import PriceSheet, TokenClass
+from surplus.identity import service as identity
+from surplus.identity.model import OPERATOR_NAME, Key, KeySecret, Limits, Organization, Project
+from surplus.kit.clock import SystemClock
+from surplus.kit.db import WriteSession
+from surplus.kit.ids import RandomIds
+from surplus.kit.money import parse_dollars
+from surplus.ledger import service as ledger
+from surplus.ledger.model import Hold, Verification
+from surplus.metering import service as metering
+from surplus.metering.model import UsageRecord
+from surplus.serving import service as deployments
+from surplus.serving.spec import DeploymentSpec
+from surplus.settings import Journal, Server, Settings
+from tests.upstream import FaultyUpstream
+from tests.upstream.raw_client import Heard
+
+PATIENCE_S: Final = 15.0
+PROMPT: Final = "Where is the café?"
+PRICES: Final = {
+    TokenClass.INPUT: "2.00",
+    TokenClass.CACHE_READ: "0.50",
+    TokenClass.CACHE_WRITE: "3.00",
+    TokenClass.OUTPUT: "8.00",
+}
+"""Dollars per million tokens, all different, so that a token in the wrong class shows in the charge."""
+WIDE: Final = Limits(rpm=100_000, tpm=10_000_000_000, concurrency=10_000)
+"""Limits that no test meets by accident, so that every request takes its leases and has to give them back."""
+CLOCK: Final = SystemClock()
+IDS: Final = RandomIds(CLOCK)
+
+
+def quick(**sections: Any) -> Settings:
+    """Settings under which records are in the database at once, and a server drains within seconds."""
+    sections = {"journal": Journal(fsync_ms=1, load_ms=1), "server": Server(drain_s=5), **sections}
+    return Settings(**sections)
+
+
+async def eventually(condition: Callable[[], Any], what: str = "the condition") -> None:
+    """Wait until a condition holds, however slow the machine is; fails after PATIENCE_S."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE_S
+    while not condition():
+        assert loop.time() < deadline, f"still waiting for {what}"
+        await asyncio.sleep(0.002)
+
+
+@dataclass
+class Live:
+    """A running server: its parts, and where it listens."""
+
+    server: bootstrap.Server
+    port: int
+    data: Path
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The base URL of an OpenAI client."""
+        return f"{self.root}/v1"
+
+    @property
+    def operator_token(self) -> str:
+        return (self.data / bootstrap.OPERATOR_KEY).read_text().strip()
+
+    async def read(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await self.server.database.read(function, *args, **kwargs)
+
+    async def change(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """One transaction, which the data plane follows before this returns, as after a call of the control plane."""
+        result = await self.server.database.write(function, *args, **kwargs)
+        await self.server.refresh.now()
+        return result
+
+    async def quiet(self) -> None:
+        """Wait until nothing is in flight and all that was settled is in the database."""
+        server = self.server
+        await eventually(lambda: not server.path.in_flight and not server.slots.in_use, "requests in flight")
+        await eventually(lambda: not server.loader.lag_bytes, "the journal to be loaded")
+
+    async def verify(self) -> Verification:
+        return await self.read(ledger.verify)
+
+
+@asynccontextmanager
+async def running(data: Path, settings: Settings) -> AsyncIterator[Live]:
+    """A server on a data directory, from its start to the end of its drain."""
+    database = bootstrap.open_store(data)
+    bootstrap.ensure_operator(database, IDS, data, CLOCK.now())
+    server = await bootstrap.build(settings, data, database, {})
+    stop = asyncio.Event()
+    with bootstrap.listen("127.0.0.1", 0) as sock:
+        live = Live(server, sock.getsockname()[1], data)
+        task = asyncio.create_task(bootstrap.run(server, sock, stop))
+        try:
+            await _answers(live, task)
+            yield live
+        finally:
+            stop.set()
+            await task
+
+
+async def _answers(live: Live, task: asyncio.Task[None]) -> None:
+    async with httpx.AsyncClient(base_url=live.root) as client:
+        async with asyncio.timeout(PATIENCE_S):
+            while not task.done():
+                try:
+                    assert (await client.get("/healthz")).status_code == 200
+                    return
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.002)
+        await task
+
+
+@dataclass
+class Shop:
+    """One customer of a running server with a wallet and a key, a model at PRICES, and the engines behind it.
+
+    `neighbour` is another customer who buys nothing. Leaving the shop stops the engines, which raises what went wrong
+    inside them.
+    """
+
+    live: Live
+    org: Organization
+    neighbour: Organization
+    secret: KeySecret
+    model: str
+    sheet: PriceSheet
+    upstreams: list[FaultyUpstream]
+    stack: AsyncExitStack = field(repr=False)
+    heard: list[httpx.Response] = field(default_factory=list)
+
+    @property
+    def upstream(self) -> FaultyUpstream:
+        return self.upstreams[0]
+
+    @property
+    def key(self) -> Key:
+        return self.secret.key
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.secret.token}"}
+
+    async def _hear(self, response: httpx.Response) -> None:
+        self.heard.append(response)
+
+    async def client(self, token: str | None = None) -> httpx.AsyncClient:
+        """A plain HTTP client with the shop's key, or another token; what it hears is in `heard` too."""
+        headers = {"authorization": f"Bearer {token or self.secret.token}"}
+        hooks = {"response": [self._hear]}
+        limits = httpx.Limits(max_connections=None)
+        made = httpx.AsyncClient(
+            base_url=self.live.url, headers=headers, timeout=PATIENCE_S * 2, event_hooks=hooks, limits=limits
+        )
+        return await self.stack.enter_async_context(made)
+
+    async def sdk(self, token: str | None = None, *, max_retries: int = 0) -> AsyncOpenAI:
+        """The official SDK with the shop's key, or another token; it retries only if asked to."""
+        made = AsyncOpenAI(
+            base_url=self.live.url,
+            api_key=token or self.secret.token,
+            max_retries=max_retries,
+            http_client=httpx.AsyncClient(event_hooks={"response": [self._hear]}, timeout=PATIENCE_S * 2),
+        )
+        return await self.stack.enter_async_context(made)
+
+    async def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        """One request with the shop's key, read to its end."""
+        client = await self.client()
+        if isinstance(body, bytes):
+            return await client.post(path, content=body, headers={"content-type": "application/json", **headers})
+        return await client.post(path, json=body, headers=headers)
+
+    async def dial(self, sent: bytes) -> Heard:
+        """A bare connection on which `sent` was sent; `leave` ends it."""
+        _, heard = await asyncio.get_running_loop().create_connection(Heard, "127.0.0.1", self.live.port)
+        heard.send(sent)
+        self.stack.callback(heard.leave)
+        return heard
+
+    async def records(self) -> Sequence[UsageRecord]:
+        """Every usage record of the customer, once all that was settled is loaded."""
+        await self.live.quiet()
+        return await self.live.read(metering.records, org=self.org.id, limit=1000)
+
+    async def record(self, answer: httpx.Response | str) -> UsageRecord:
+        """The one usage record of an answered request (or of a request id)."""
+        wanted = answer if isinstance(answer, str) else answer.headers["x-request-id"]
+        found = [record for record in await self.records() if record.id == wanted]
+        assert len(found) == 1, f"{len(found)} records of {wanted}"
+        return found[0]
+
+    async def only_record(self) -> UsageRecord:
+        """The record of the only request that was admitted."""
+        (found,) = await self.records()
+        return found
+
+    async def hold(self, request: str) -> Hold:
+        return await self.live.read(ledger.hold, request)
+
+    async def funds(self) -> money.Funds:
+        return await self.live.read(money.funds, self.org.id, now=CLOCK.now())
+
+    async def set_budget(self, **spec: Any) -> BudgetState:
+        return await self.live.change(put_budget, IDS, self.org, BudgetSpec(**spec), now=CLOCK.now())
+
+    async def project(self, name: str) -> Project:
+        return await self.live.change(identity.create_project, IDS, org=self.org.id, name=name, now=CLOCK.now())
+
+    async def new_key(self, **spec: Any) -> KeySecret:
+        return await self.live.change(_make_key, self.org, KeySpec(**spec))
+
+    async def deploy(self, upstream: FaultyUpstream, engine: str, **spec: Any) -> None:
+        """Put an engine behind the shop's model, and wait until it takes requests."""
+        await _deploy(self.live, self.stack, self.model, upstream, engine, spec)
+
+
+async def _deploy(
+    live: Live, stack: AsyncExitStack, model: str, upstream: FaultyUpstream, engine: str, given: dict[str, Any]
+) -> None:
+    wanted = {"context": 4096, "max_output": 64, "embeddings": True, **given}
+    spec = DeploymentSpec(model=model, engine=engine, url=upstream.url, upstream_model="tiny-chat", **wanted)
+    made = await live.change(deployments.create_deployment, IDS, spec, now=CLOCK.now())
+    stack.push_async_callback(live.change, deployments.delete_deployment, made.id)
+    await eventually(lambda: any(r.deployment.id == made.id for r in live.server.pool.candidates(model)), "a replica")
+
+
+@asynccontextmanager
+async def opened(
+    live: Live,
+    *engines: str,
+    credit: str = "10",
+    key: KeySpec | None = None,
+    price: dict[TokenClass, str] | None = None,
+    **spec: Any,
+) -> AsyncIterator[Shop]:
+    """A shop with one upstream per engine kind (`openai` is a provider, all others are our own engines)."""
+    model = IDS.new("model")
+    org, neighbour, secret, sheet = await live.change(
+        _furnish, model, credit, key or KeySpec(limits=WIDE), price or PRICES
+    )
+    async with AsyncExitStack() as stack:
+        upstreams = [await stack.enter_async_context(FaultyUpstream(f"engine{n}")) for n in range(len(engines))]
+        shop = Shop(live, org, neighbour, secret, model, sheet, upstreams, stack)
+        for priority, (upstream, engine) in enumerate(zip(upstreams, engines, strict=True)):
+            await shop.deploy(upstream, engine, **{"priority": priority, **spec})
+        yield shop
+
+
+def _furnish(
+    session: WriteSession, model: str, credit: str, spec: KeySpec, dollars: dict[TokenClass, str]
+) -> tuple[Organization, Organization, KeySecret, PriceSheet]:
+    now = CLOCK.now()
+    made = [
+        organizations.create(session, IDS, f"{name} {IDS.new('o')}", credit_micro=parse_dollars(credit), now=now)
+        for name in ("customer", "neighbour")
+    ]
+    if spec.project is not None:
+        identity.create_project(session, IDS, org=made[0].id, name=spec.project, now=now)
+    secret = _make_key(session, made[0], spec)
+    sheet = prices.publish(session, IDS, model, dollars, effective_from=None, now=now, force=False)
+    return made[0], made[1], secret, sheet
+
+
+def _make_key(session: WriteSession, org: Organization, spec: KeySpec) -> KeySecret:
+    operator = identity.find_organization(session, OPERATOR_NAME)
+    acting = identity.list_keys(session, operator.id)[0]
+    return keys.create(session, IDS, Caller(acting, org), spec, now=CLOCK.now())
