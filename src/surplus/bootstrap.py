@@ -1,6 +1,7 @@
 """The only wiring: builds every part of a server from its settings, starts them in order and ends them in order."""
 
 import asyncio
+import gc
 import importlib
 import logging
 import random
@@ -299,6 +300,8 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     )
     http = HttpServer(config)
     await server.refresh.now()
+    gc.collect()
+    gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
     jobs = [asyncio.create_task(job.run()) for job in (server.fsync, server.refresh, server.upkeep)]

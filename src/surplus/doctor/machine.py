@@ -136,7 +136,7 @@ def port(host: str, number: int) -> Check:
     url = f"http://{f'[{address}]' if ':' in address else address}:{number}/readyz"
     try:
         response = httpx.get(url, timeout=ANSWER_S, trust_env=False)
-    except httpx.ConnectError:
+    except (httpx.ConnectError, httpx.ConnectTimeout):
         return _free(host, number, place)
     except httpx.TransportError:
         return _taken(place)

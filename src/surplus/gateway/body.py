@@ -16,6 +16,7 @@ from surplus.gateway.errors import BadBody
 CHOICES_MAX: Final = 128
 INPUTS_MAX: Final = 2048
 
+_INPUTS: Final = "a string, a list of strings, a list of token ids, or a list of such lists"
 _split: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -29,7 +30,7 @@ _text: Final = msgspec.json.Decoder(str)
 _flag: Final = msgspec.json.Decoder(bool | None)
 _count: Final = msgspec.json.Decoder(int | None)
 _options: Final = msgspec.json.Decoder(StreamOptions | None)
-_inputs: Final = msgspec.json.Decoder(str | list[Any])
+_inputs: Final = msgspec.json.Decoder(str | list[str | int | list[int]])
 
 
 @dataclass(slots=True)
@@ -57,11 +58,17 @@ class Body:
 
     def inputs(self, name: str) -> int:
         """How many separate inputs a `prompt` or `input` field holds: a string or one list of token ids is one."""
-        value = _decode(self.fields, name, _inputs, "a string or a list")
+        value = _decode(self.fields, name, _inputs, _INPUTS)
         if value is None:
             message = f"`{name}` is missing"
             raise BadBody(message, param=name)
-        if isinstance(value, str) or (value and isinstance(value[0], int)):
+        if isinstance(value, str):
+            return 1
+        kinds = {type(item) for item in value}
+        if len(kinds) > 1:  # engines differ in what they make of a mixture, and so in how many answers there are
+            message = f"`{name}` must be {_INPUTS}, not a mixture"
+            raise BadBody(message, param=name)
+        if kinds == {int}:
             return 1
         if not value or len(value) > INPUTS_MAX:
             message = f"`{name}` holds {len(value)} inputs; send between 1 and {INPUTS_MAX}"
@@ -92,6 +99,7 @@ def _decode(fields: Mapping[str, bytes], name: str, decoder: msgspec.json.Decode
 def parse(data: bytes) -> Body:
     """Split a request body. Raises BadBody where it is no JSON object, or names no model."""
     try:
+        data.decode()  # the decoder checks only the strings that it keeps
         fields = {name: bytes(raw) for name, raw in _split.decode(data).items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"the body is not a JSON object: {error}"

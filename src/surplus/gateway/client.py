@@ -7,12 +7,15 @@ the request is waiting for, and the wait ends in ClientGone; outside of it only 
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from surplus.gateway.errors import BodyTooLarge
 
 Headers = list[tuple[bytes, bytes]]
+
+WATCH_AFTER_S: Final = 0.02
 
 
 class ClientGone(Exception):
@@ -27,6 +30,7 @@ class Client:
         self._receive = receive
         self._send = send
         self._task = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self._abortable = False
         self._sending = False
@@ -62,7 +66,13 @@ class Client:
         return b"".join(parts)
 
     def watch(self) -> None:
-        """Start noticing that the caller goes away. Call once, after the body has been read."""
+        """Notice from now on that the caller goes away. Call once, after the body has been read.
+
+        Most answers are there sooner than it pays to watch for, so the task starts a moment later.
+        """
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start_watching)
+
+    def _start_watching(self) -> None:
         self._watch = asyncio.create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
@@ -109,6 +119,8 @@ class Client:
 
     def close(self) -> None:
         """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
 

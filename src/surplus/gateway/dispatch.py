@@ -125,11 +125,14 @@ class Dispatcher:
 
     async def _try(self, admission: Admission, replica: Replica, attempt: Attempt) -> Exchange:
         """One attempt. Whatever it ends in, the replica's breaker hears of it, unless the caller went away."""
+        deployment = replica.deployment
+        dialect = DIALECTS[deployment.engine]
+        body = upstream_body(admission.body, admission.bounds, admission.endpoint, deployment, dialect)
         exchange = Exchange(replica)
         failure: _TryAgain | None = None
         good = False
         try:
-            await self._exchange(admission, exchange, attempt)
+            await self._exchange(admission, exchange, body, attempt)
             good = True
         except _TRANSPORT as error:
             failure = _TryAgain(_as_ours(error))
@@ -147,8 +150,8 @@ class Dispatcher:
         replica.breaker.succeeded(self._clock.monotonic())
         return exchange
 
-    async def _exchange(self, admission: Admission, exchange: Exchange, attempt: Attempt) -> None:
-        answer = exchange.answer = await self._send(admission, exchange.replica)
+    async def _exchange(self, admission: Admission, exchange: Exchange, body: bytes, attempt: Attempt) -> None:
+        answer = exchange.answer = await self._send(admission, exchange.replica, body)
         attempt.answered(answer.status)
         if answer.status != 200:
             await self._refused(answer)
@@ -158,19 +161,17 @@ class Dispatcher:
             exchange.whole = await self._whole(admission, exchange.replica, answer)
             exchange.finished = True
 
-    async def _send(self, admission: Admission, replica: Replica) -> Answer:
-        deployment = replica.deployment
-        dialect = DIALECTS[deployment.engine]
+    async def _send(self, admission: Admission, replica: Replica, body: bytes) -> Answer:
         # An answer that is no stream sends its first byte when the last token is there.
         first_byte_s = self.patience.first_event_s if admission.body.stream else self.patience.request_s
         return await self._upstream.send(
             replica.base_url,
             admission.endpoint.path,
             headers=replica.headers,
-            body=upstream_body(admission.body, admission.bounds, admission.endpoint, deployment, dialect),
+            body=body,
             connect_timeout_s=self.patience.connect_s,
             first_byte_timeout_s=first_byte_s,
-            reuse=dialect.reuse,
+            reuse=DIALECTS[replica.deployment.engine].reuse,
         )
 
     async def _refused(self, answer: Answer) -> None:
@@ -187,7 +188,8 @@ class Dispatcher:
         meter = exchange.meter = StreamMeter(
             DIALECTS[exchange.replica.deployment.engine],
             include_usage=admission.body.include_usage,
-            choices=admission.bounds.answers,
+            choices=admission.bounds.choices,
+            inputs=admission.bounds.inputs,
         )
         while not exchange.first:
             data = await answer.chunk(self.patience.first_event_s)

@@ -23,7 +23,7 @@ class Lease:
     usage: "_Usage"
     at: float
     tokens: int
-    counted: bool = True  # still inside the window
+    counted: bool  # inside the window
 
     def release(self, tokens: int) -> None:
         """End the lease: the slot frees, and the window counts `tokens` instead of the bound. Calling twice is safe."""
@@ -34,10 +34,12 @@ class Lease:
                 self.tokens = tokens
 
     def cancel(self) -> None:
-        """The request was refused after all: it counts nowhere."""
-        self.release(0)
-        if self.counted and self in self.usage.window:
-            self.usage.window.remove(self)
+        """The request was refused after all: it counts nowhere. A lease that has ended stays as it is."""
+        if self in self.usage.running:
+            self.release(0)
+            if self.counted:
+                self.usage.window.remove(self)
+                self.counted = False
 
 
 @dataclass(slots=True)
@@ -77,8 +79,8 @@ class Limiter:
         _check_requests(usage, limits, now)
         _check_tokens(usage, limits, tokens, now)
         _check_concurrency(usage, limits)
-        lease = Lease(usage, now, tokens)
-        if limits.rpm is not None or limits.tpm is not None:
+        lease = Lease(usage, now, tokens, counted=limits.rpm is not None or limits.tpm is not None)
+        if lease.counted:
             usage.window.append(lease)
             usage.tokens += tokens
         usage.running[lease] = None

@@ -5,6 +5,7 @@ trusted; a whole block of events is checked at once, by joining it to one JSON a
 break, so the joint cannot be forged). Only blocks that carry figures, an error or the end are looked at one by one.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -33,16 +34,18 @@ class Choice(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """The part of a stream chunk that we read."""
+    """The part of a stream chunk that we read. A raw field that is missing is empty."""
 
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
-    timings: Timings | None = None
-    error: msgspec.Raw | None = None
+    timings: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
 
 
+_NO_ERROR: Final = frozenset({b"", b"null", b"false", b"{}", b'""'})
 _block: Final = msgspec.json.Decoder(list[Chunk])
 _chunk: Final = msgspec.json.Decoder(Chunk | None)
+_timings: Final = msgspec.json.Decoder(Timings | None)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _JOINT: Final = b"\n\ndata: "
 CLOSING_EVENTS: Final = 3
@@ -50,18 +53,24 @@ CLOSING_EVENTS: Final = 3
 
 
 class StreamMeter:
-    """Follows one stream. `feed` takes upstream's bytes and gives back those that the caller should see."""
+    """Follows one stream. `feed` takes upstream's bytes and gives back those that the caller should see.
 
-    def __init__(self, dialect: Dialect, *, include_usage: bool, choices: int) -> None:
+    The stream answers `inputs` prompts with `choices` answers each.
+    """
+
+    def __init__(self, dialect: Dialect, *, include_usage: bool, choices: int, inputs: int = 1) -> None:
         self._dialect = dialect
         self._include_usage = include_usage
-        self._sum_choices = dialect.per_choice and choices > 1
+        self._choices = choices
+        self._answers = inputs * choices
+        self._sum_choices = dialect.per_choice and self._answers > 1
         self._each = dialect.every_chunk is not None
-        self._timings: dict[int, Timings] = {}
+        self._running: dict[int, TokenUsage] = {}  # of each answer, from engines that tell while they work
+        self._index = 0  # of the answer that the last chunk was about
         self._rest = b""
         self._told_usage = False  # the caller has got the usage that it asked for
         self._envelope: dict[str, msgspec.Raw] | None = None  # of the last chunk with usage that the caller did not get
-        self._unfinished: set[int] = set(range(choices))
+        self._unfinished: set[int] = set(range(self._answers))
         self.usage: TokenUsage | None = None
         self.degraded = False
         self.final = False  # the usage is the engine's last word
@@ -70,26 +79,34 @@ class StreamMeter:
         self.events = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived; returns whole events for the caller. Raises StreamBroken on what is no JSON stream."""
+        """Take what arrived; returns whole events for the caller, and nothing after `done` or `error`."""
+        if self.done or self.error is not None:
+            return b""
         if self._rest:
             data = self._rest + data
         end = sse.whole(data)
         self._rest = data[end:]
-        if len(self._rest) > sse.EVENT_MAX:
-            message = "the engine sent an event without an end"
-            raise StreamBroken(message)
         block = data[:end] if self._rest else data
-        if not block:
-            return b""
-        plain = 0 if self._each else self._plain(block)
-        if plain == len(block):
-            return block
-        return block[:plain] + b"".join([self._event(event) for event in sse.events(block[plain:])])
+        plain = 0 if self._each or not block else self._plain(block)
+        if plain < len(block):
+            block = block[:plain] + b"".join([self._event(event) for event in sse.events(block[plain:])])
+        if len(self._rest) > sse.EVENT_MAX and not self.done:
+            self._broken("the engine sent an event without an end")
+        return block
+
+    def end(self) -> bytes:
+        """The last events for the caller: the usage, if it asked and has not got it, and [DONE]."""
+        return self._usage_event() + sse.DONE
 
     @property
     def complete(self) -> bool:
         """Every choice has said why it finished, so the answer is whole even without a closing [DONE]."""
-        return self.done or (not self._unfinished and not self._rest)
+        return self.done or (not self._unfinished and sse.payload(self._rest) in {b"", b"[DONE]"})
+
+    def _broken(self, message: str) -> bytes:
+        """What follows cannot be trusted. What came before it stands. An error of the engine's own comes first."""
+        self.error = self.error or StreamBroken(message)
+        return b""
 
     def _plain(self, block: bytes) -> int:
         """How much of the block, from its beginning, is well-formed chunks that the caller may see as they are.
@@ -108,12 +125,15 @@ class StreamMeter:
     def _all_plain(self, block: bytes) -> bool:
         try:
             chunks = _block.decode(b"[" + block[6:-2].replace(_JOINT, b",") + b"]")
+            _check_text(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
+        if len(chunks) != block.count(b"\n\n"):  # an event that is no JSON by itself
+            return False
         for chunk in chunks:
-            if chunk.usage is not None or chunk.error is not None:
+            if chunk.usage is not None or chunk.error:
                 return False
-        if block.count(b'"finish_reason":null') != len(chunks):
+        if block.count(b'"finish_reason"') != block.count(b'"finish_reason":null'):
             for chunk in chunks:
                 self._finish(chunk)
         self.events += len(chunks)
@@ -121,46 +141,66 @@ class StreamMeter:
 
     def _finish(self, chunk: Chunk) -> None:
         for choice in chunk.choices or ():
-            if choice.finish_reason is not None:
+            if choice.finish_reason:
                 self._unfinished.discard(choice.index)
 
     def _event(self, event: bytes) -> bytes:
         data = sse.payload(event)
-        if not data or self.done:
+        if not data or self.done or self.error is not None:
             return b""  # comments and pings are ours to send; what follows the end is not for the caller
-        if data == b"[DONE]":
+        if data.strip() == b"[DONE]":
             self.done = True
-            return self._usage_event() + sse.DONE
+            return self.end()
         try:
             chunk = _chunk.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = "the engine sent a malformed event; the answer up to here is all there is"
-            raise StreamBroken(message) from error
+            _check_text(data)
+            timings = _timings.decode(chunk.timings) if chunk is not None and self._timed(chunk) else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._broken("the engine sent a malformed event; the answer up to here is all there is")
         if chunk is None:  # llama.cpp opens a completion stream with `null`
             return b""
-        if chunk.error is not None:
+        if bytes(chunk.error) not in _NO_ERROR:
             self.error = from_error_object(bytes(chunk.error))
             return b""
         self._finish(chunk)
-        return self._measured(event, data, chunk)
+        return self._measured(event, data, chunk, timings)
 
-    def _measured(self, event: bytes, data: bytes, chunk: Chunk) -> bytes:
-        if chunk.timings is not None and chunk.choices:
-            self._timings[chunk.choices[0].index] = chunk.timings
-            self._take_timings()
+    def _timed(self, chunk: Chunk) -> bool:
+        """We asked for the timings of this chunk; those that an engine sends unasked are not ours to judge."""
+        return bool(chunk.timings) and self._dialect.every_chunk == "timings"
+
+    def _measured(self, event: bytes, data: bytes, chunk: Chunk, timings: Timings | None) -> bytes:
+        if chunk.choices:
+            self._index = min(max(chunk.choices[0].index, 0), self._answers - 1)
+        if timings is not None:  # those of a closing chunk belong to the choice that has just finished
+            self._progress(
+                TokenUsage(_tokens(timings.prompt_n), _tokens(timings.cache_n), 0, _tokens(timings.predicted_n))
+            )
         closing = chunk.usage is not None and not chunk.choices
         if chunk.usage is not None and not self._sum_choices:
-            self.usage, mended = TokenUsage.from_openai(chunk.usage)
-            self.degraded = self.degraded or mended
-            self.final = closing or self._dialect.every_chunk != "usage"
+            self._take_usage(chunk.usage, closing=closing)
         self.events += not closing
         keep_usage = self._include_usage and closing and not self._sum_choices
         self._told_usage = self._told_usage or keep_usage
-        if (chunk.usage is None or keep_usage or not self._each) and chunk.timings is None:
+        if (chunk.usage is None or keep_usage or not self._each) and not self._timed(chunk):
             if closing and not keep_usage:
                 return b""
             return event
         return self._cleaned(data, chunk, closing=closing, keep_usage=keep_usage)
+
+    def _take_usage(self, given: dict[str, Any], *, closing: bool) -> None:
+        usage, mended = TokenUsage.from_openai(given)
+        self.degraded = self.degraded or mended
+        if self._dialect.every_chunk == "usage" and not closing:
+            self._progress(usage)
+        else:
+            self.usage, self.final = usage, True
+
+    def _progress(self, usage: TokenUsage) -> None:
+        """One answer has come so far. Engines count each answer alone until their last word, which is about all."""
+        self._running[self._index] = usage
+        if not self.final:
+            self.usage = _together(self._running, self._choices)
 
     def _cleaned(self, data: bytes, chunk: Chunk, *, closing: bool, keep_usage: bool) -> bytes:
         """The chunk without the figures that only we asked for; nothing, if it held nothing else."""
@@ -171,13 +211,6 @@ class StreamMeter:
             if closing:
                 return b""
         return sse.event(msgspec.json.encode(fields))
-
-    def _take_timings(self) -> None:
-        if self.final:
-            return
-        first = next(iter(self._timings.values()))
-        output = sum(_tokens(t.predicted_n) for t in self._timings.values())
-        self.usage = TokenUsage(_tokens(first.prompt_n), _tokens(first.cache_n), 0, output)
 
     def _usage_event(self) -> bytes:
         """The usage in a closing chunk, where the caller asked for one and the engine has its own way of telling."""
@@ -192,6 +225,28 @@ class StreamMeter:
 def _tokens(count: int) -> int:
     """A count of tokens that can be true: an engine's figures are not trusted."""
     return min(max(count, 0), MAX_TOKENS)
+
+
+def _check_text(data: bytes) -> None:
+    """Raises UnicodeDecodeError: the decoders check only the strings that they keep."""
+    if not data.isascii():
+        data.decode()
+
+
+def _together(running: Mapping[int, TokenUsage], choices: int) -> TokenUsage:
+    """Usage of several answers: those to one prompt (`choices` each) share its input, and each has its own output."""
+    if len(running) == 1:
+        return next(iter(running.values()))
+    prompts: dict[int, TokenUsage] = {}
+    for index, usage in running.items():
+        prompts.setdefault(index // choices, usage)
+    return TokenUsage(
+        uncached=sum(usage.uncached for usage in prompts.values()),
+        cache_read=sum(usage.cache_read for usage in prompts.values()),
+        cache_write=sum(usage.cache_write for usage in prompts.values()),
+        output=sum(usage.output for usage in running.values()),
+        reasoning=sum(usage.reasoning for usage in running.values()),
+    )
 
 
 def openai_usage(usage: TokenUsage) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from surplus.gateway.client import Client, ClientGone, Headers
 from surplus.gateway.dispatch import Dispatcher, Exchange
 from surplus.gateway.endpoints import Endpoint
 from surplus.gateway.errors import BadBody, Draining, UpstreamSilent
+from surplus.gateway.estimate import estimated
 from surplus.gateway.limits import Limiter
 from surplus.gateway.metrics import Metrics
-from surplus.gateway.relay import StreamRelay, relay_whole
+from surplus.gateway.relay import StreamRelay, relay_whole, usage_so_far
 from surplus.gateway.settlement import Ending
 from surplus.gateway.sse import event
 from surplus.gateway.tokenizer import Tokenizer
@@ -25,6 +26,7 @@ from surplus.kit.errors import SurplusError
 from surplus.kit.ids import Ids
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
+from surplus.serving.replicas import Replica
 
 CLIENT_CLOSED: Final = 499
 """The status in the record of a request whose caller left before there was one (nginx's number for it)."""
@@ -88,19 +90,21 @@ class Path:
         """Dispatch and relay; whatever happens, the request is settled when this returns or will be without help."""
         settlement = admission.settlement
         exchange: Exchange | None = None
+        handed_on = False
         patience = self.dispatcher.patience
         client.watch()
         try:
             async with asyncio.timeout(patience.request_s):
                 exchange = await self._dispatch(client, admission)
                 if exchange.whole is not None:
-                    await relay_whole(client, admission, exchange.whole, headers)
+                    await relay_whole(client, admission, exchange.replica, exchange.whole, headers)
                 else:
                     await StreamRelay(client, admission, exchange, patience).run(headers, self.keepalive_s)
         except ClientGone:
-            self._client_left(admission, exchange)
+            handed_on = self._client_left(admission, exchange)
             raise
         except TimeoutError as error:
+            settlement.settle(_cut_short(Outcome.FAILED, admission, exchange))
             message = f"the answer took longer than the {patience.request_s:.0f} s that this server allows"
             raise UpstreamSilent(message) from error
         except SurplusError as error:
@@ -109,8 +113,9 @@ class Path:
         finally:
             if exchange is not None:
                 exchange.close()
-            if admission.working is None or exchange is not None:
-                settlement.settle(_cut_short(client, exchange))
+            if not handed_on:
+                outcome = Outcome.ABORTED if client.gone else Outcome.INTERRUPTED
+                settlement.settle(_cut_short(outcome, admission, exchange))
 
     async def _dispatch(self, client: Client, admission: Admission) -> Exchange:
         if all(offer.deployment.engine.owned for offer in admission.offers):
@@ -118,25 +123,30 @@ class Path:
                 return await self.dispatcher.dispatch(admission)
         return await self.dispatcher.dispatch(admission)  # a provider bills the answer anyway: hear what it says
 
-    def _client_left(self, admission: Admission, exchange: Exchange | None) -> None:
-        """Charge by the engine's last figures; where it has said nothing yet, by its count of the input."""
+    def _client_left(self, admission: Admission, exchange: Exchange | None) -> bool:
+        """Charge by the engine's last figures; where it has said nothing yet, by its count of the input.
+
+        Returns whether the settlement is left to a task that outlives the request.
+        """
         meter = exchange.meter if exchange is not None else None
         if meter is not None and meter.usage is not None:
             admission.settlement.settle(Ending(Outcome.ABORTED, CLIENT_CLOSED, meter.usage, meter.degraded))
         elif admission.working is None:
             admission.settlement.settle(Ending(Outcome.ABORTED, CLIENT_CLOSED))
         else:
-            self.spawn(self._settle_input(admission, meter.events if meter is not None else 0))
+            events = meter.events if meter is not None else 0
+            self.spawn(self._settle_input(admission, admission.working, events))
+            return True
+        return False
 
-    async def _settle_input(self, admission: Admission, events: int) -> None:
-        ending = Ending(Outcome.ABORTED, CLIENT_CLOSED, degraded=True)
+    async def _settle_input(self, admission: Admission, replica: Replica, events: int) -> None:
+        usage, degraded = estimated(admission.bounds, replica.deployment, events=events), True
         try:
-            assert admission.working is not None
-            counted = await self.tokenizer.count_on(admission.working, admission.body)
+            counted = await self.tokenizer.count_on(replica, admission.body) if replica.tokenizer else None
             if counted is not None:
-                ending = Ending(Outcome.ABORTED, CLIENT_CLOSED, TokenUsage(uncached=counted, output=events))
+                usage, degraded = TokenUsage(uncached=counted, output=usage.output), events > 0
         finally:
-            admission.settlement.settle(ending)
+            admission.settlement.settle(Ending(Outcome.ABORTED, CLIENT_CLOSED, usage, degraded))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Finish this after the request; `finish` waits for it."""
@@ -168,10 +178,8 @@ class Path:
         await client.send(body, more=False)
 
 
-def _cut_short(client: Client, exchange: Exchange | None) -> Ending:
+def _cut_short(outcome: Outcome, admission: Admission, exchange: Exchange | None) -> Ending:
     """The ending of a request that nothing else has settled: a timeout, or a server that is going down."""
-    outcome = Outcome.ABORTED if client.gone else Outcome.INTERRUPTED
-    meter = exchange.meter if exchange is not None else None
-    if meter is None or meter.usage is None:
-        return Ending(outcome, 504, degraded=True)
-    return Ending(outcome, 504, meter.usage, meter.degraded)
+    if exchange is None or exchange.meter is None:
+        return Ending(outcome, 504, degraded=True)  # nothing has reached the caller
+    return Ending(outcome, 504, *usage_so_far(admission, exchange.replica, exchange.meter))

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from surplus.gateway import sse, surface
+from surplus.gateway import surface
 from surplus.gateway.admission import Admission
 from surplus.gateway.answers import Whole
 from surplus.gateway.client import Client, ClientGone, Headers
@@ -11,11 +11,14 @@ from surplus.gateway.dispatch import Exchange, Patience
 from surplus.gateway.errors import StreamBroken, UpstreamSilent
 from surplus.gateway.estimate import estimated
 from surplus.gateway.keepalive import KeepAlive
+from surplus.gateway.meter import StreamMeter
 from surplus.gateway.settlement import Ending
+from surplus.gateway.sse import event
 from surplus.kit.errors import SurplusError
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from surplus.serving.errors import UpstreamCut, UpstreamTimedOut
+from surplus.serving.replicas import Replica
 
 STREAM_HEADERS: Final[Headers] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -24,9 +27,11 @@ STREAM_HEADERS: Final[Headers] = [
 ]
 
 
-async def relay_whole(client: Client, admission: Admission, whole: Whole, headers: Headers) -> None:
+async def relay_whole(client: Client, admission: Admission, replica: Replica, whole: Whole, headers: Headers) -> None:
     """Pass a complete JSON answer on."""
-    usage = whole.usage if whole.usage is not None else estimated(admission.bounds, answer_bytes=len(whole.data))
+    usage = whole.usage
+    if usage is None:
+        usage = estimated(admission.bounds, replica.deployment, answer_bytes=len(whole.data))
     admission.settlement.first_token()
     admission.settlement.settle(
         Ending(
@@ -125,7 +130,7 @@ class StreamRelay:
             message = "the engine's stream ended in the middle of the answer"
             raise StreamBroken(message)
         self._exchange.finished = True
-        await self._complete(sse.DONE)
+        await self._complete(self._meter.end())
 
     async def _complete(self, last: bytes) -> None:
         usage, degraded = self.usage()
@@ -146,13 +151,17 @@ class StreamRelay:
         outcome = Outcome.ABORTED if self._client.gone else Outcome.FAILED
         self._settlement.settle(Ending(outcome, error.status, usage, degraded))
         if not self._client.gone:
-            await self._client.send(block + sse.event(surface.error_body(error)), more=False)
+            await self._client.send(block + event(surface.error_body(error)), more=False)
 
     def usage(self) -> tuple[TokenUsage, bool]:
-        """What the engine said last, or an estimate from what was delivered; and whether it is less than certain."""
-        meter = self._meter
-        if meter.usage is None:
-            return estimated(self._admission.bounds, events=meter.events), True
-        if meter.final or meter.events <= meter.usage.output:
-            return meter.usage, meter.degraded
-        return meter.usage, True
+        """What is charged if the stream ends here, and whether it is less than certain."""
+        return usage_so_far(self._admission, self._exchange.replica, self._meter)
+
+
+def usage_so_far(admission: Admission, replica: Replica, meter: StreamMeter) -> tuple[TokenUsage, bool]:
+    """What the engine said last, or an estimate from what was delivered; and whether it is less than certain."""
+    if meter.usage is None:
+        return estimated(admission.bounds, replica.deployment, events=meter.events), True
+    if meter.final or meter.events <= meter.usage.output:
+        return meter.usage, meter.degraded
+    return meter.usage, True

@@ -15,7 +15,7 @@ from surplus.billing.rating import PriceSheet
 from surplus.gateway.entries import Admitted, Settled, encode
 from surplus.gateway.limits import Lease
 from surplus.kit.clock import Clock
-from surplus.kit.journal import Journal, JournalFull, Slot
+from surplus.kit.journal import Journal, JournalFull, JournalUnavailable, Slot
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 
@@ -52,26 +52,37 @@ class Ledgered:
         self._unwritten: list[tuple[Settled, Slot]] = []
 
     def admit(self, entry: Admitted) -> None:
-        """Write an admission. Raises JournalFull."""
+        """Write an admission. Raises JournalFull, JournalUnavailable."""
         self._journal.append(encode(entry))
 
     def settle(self, entry: Settled, slot: Slot, grains: int) -> None:
-        """Write a settlement, or keep it until it can be written."""
-        self._observer.settled(entry, grains)
+        """Write a settlement, or keep it until it can be written, and its figures in the slot until then."""
         self._unwritten.append((entry, slot))
         self.flush()
+        if self._unwritten:
+            slot.update(
+                uncached=entry.uncached,
+                cache_read=entry.cache_read,
+                cache_write=entry.cache_write,
+                output=entry.output,
+                delivered_bytes=0,
+                delivered_events=0,
+            )
+        self._observer.settled(entry, grains)
 
     def flush(self) -> None:
         """Write what waits, oldest first, until the disk refuses."""
-        while self._unwritten:
-            entry, slot = self._unwritten[0]
+        written = 0
+        for entry, slot in self._unwritten:
             try:
                 self._journal.append(encode(entry))
-            except JournalFull:
-                return
+            except (JournalFull, JournalUnavailable):
+                break
             slot.release()
-            del self._unwritten[0]
-        self._ring()
+            written += 1
+        del self._unwritten[:written]
+        if written:
+            self._ring()
 
     @property
     def unwritten(self) -> int:

@@ -6,7 +6,7 @@ no answer is ever put on a span.
 
 import random
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from opentelemetry.context import Context
@@ -56,8 +56,8 @@ class Attempt:
             self._span.set_status(Status(StatusCode.ERROR))
 
 
-_SILENT_REQUEST: Final = Request()
-_SILENT_ATTEMPT: Final = Attempt()
+_SILENT_REQUEST: Final = nullcontext(Request())
+_SILENT_ATTEMPT: Final = nullcontext(Attempt())
 
 
 class Tracer:
@@ -71,16 +71,18 @@ class Tracer:
         self._draw = draw
         self._contexts: dict[str, Context] = {}
 
-    @contextmanager
-    def request(self, client: Client, endpoint: Endpoint, request: str) -> Generator[Request]:
+    def request(self, client: Client, endpoint: Endpoint, request: str) -> AbstractContextManager[Request]:
         """The SERVER span of a request, a child of the caller's own span where it sent one."""
         if self._tracer is None or self._draw() >= self._ratio:
-            yield _SILENT_REQUEST
-            return
+            return _SILENT_REQUEST
+        return self._request(self._tracer, client, endpoint, request)
+
+    @contextmanager
+    def _request(self, tracer: OtelTracer, client: Client, endpoint: Endpoint, request: str) -> Generator[Request]:
         header = client.header(b"traceparent")
         parent = TraceContextTextMapPropagator().extract({"traceparent": header.decode("latin-1")} if header else {})
         attributes = {"http.request.method": "POST", "http.route": f"/v1{endpoint.path}", "surplus.request.id": request}
-        with self._tracer.start_as_current_span(
+        with tracer.start_as_current_span(
             f"POST /v1{endpoint.path}", parent, kind=SpanKind.SERVER, attributes=attributes
         ) as span:
             self._contexts[request] = set_span_in_context(span)
@@ -89,13 +91,15 @@ class Tracer:
             finally:
                 del self._contexts[request]
 
-    @contextmanager
-    def attempt(self, traced: Traced, replica: Replica) -> Generator[Attempt]:
+    def attempt(self, traced: Traced, replica: Replica) -> AbstractContextManager[Attempt]:
         """The CLIENT span of one attempt: it ends with the first good event, or with the failure."""
         context = self._contexts.get(traced.request)
         if self._tracer is None or context is None:
-            yield _SILENT_ATTEMPT
-            return
+            return _SILENT_ATTEMPT
+        return self._attempt(self._tracer, context, traced, replica)
+
+    @contextmanager
+    def _attempt(self, tracer: OtelTracer, context: Context, traced: Traced, replica: Replica) -> Generator[Attempt]:
         operation = traced.endpoint.operation
         attributes = {
             "gen_ai.operation.name": operation,
@@ -107,5 +111,5 @@ class Tracer:
             "surplus.deployment": replica.deployment.id,
         }
         name = f"{operation} {traced.body.model}"
-        with self._tracer.start_as_current_span(name, context, kind=SpanKind.CLIENT, attributes=attributes) as span:
+        with tracer.start_as_current_span(name, context, kind=SpanKind.CLIENT, attributes=attributes) as span:
             yield Attempt(span)

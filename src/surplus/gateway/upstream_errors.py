@@ -5,6 +5,7 @@ towards the engine) and the engine's are not the caller's fault and must not loo
 another replica, or the same one again, could answer.
 """
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
@@ -26,6 +27,7 @@ RETRY_AFTER_MAX_S: Final = 60.0
 """Clients sleep for as long as they are told; nobody should sleep for longer than this."""
 
 _CONTEXT_CODES: Final = frozenset({"context_length_exceeded", "exceed_context_size_error"})
+_CODE: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,99}")
 _CONTEXT_WORDS: Final = ("maximum context length", "context length", "context size", "context window")
 
 _decoder: Final = msgspec.json.Decoder(dict[str, Any])
@@ -39,13 +41,16 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def _error_object(body: bytes) -> Mapping[str, Any] | None:
-    """The error of a body, in any shape that engines use: `{"error": {...}}`, `{"error": "..."}`, `{"message"}`."""
+    """The error of a body, in any shape that engines use: `{"error": {...}}`, `{"error": "..."}`, `{"message"}`,
+    `{"detail"}`.
+    """
     decoded = _object(body)
     if decoded is None:
         return None
-    inner = decoded.get("error", decoded)
+    inner = decoded.get("error") or decoded
     if isinstance(inner, dict):
-        return cast("dict[str, Any]", inner)
+        found = cast("dict[str, Any]", inner)
+        return found if found.get("message") else {**found, "message": found.get("detail")}
     return {"message": str(inner)}
 
 
@@ -99,7 +104,7 @@ def _refused(words: str, code: str, kind: str, param: object) -> SurplusError:
     if code in _CONTEXT_CODES or kind in _CONTEXT_CODES or any(phrase in lowered for phrase in _CONTEXT_WORDS):
         return ContextTooLong(words or "the request is longer than the model's context", param="messages")
     error = UpstreamRefused(words or "the engine refused the request", param=str(param) if param else None)
-    if code and not code.isdigit():
+    if _CODE.fullmatch(code):
         error.code = code
     if code == "content_filter":
         error.retryable = False

@@ -10,6 +10,7 @@ from typing import Protocol
 from surplus.kit.clock import Clock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_FIVE_BITS = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))
 
 
 class Ids(Protocol):
@@ -32,6 +33,11 @@ def _encode(number: int, length: int) -> str:
     return out
 
 
+def _random(length: int) -> str:
+    """Characters of 5 random bits each."""
+    return os.urandom(length).translate(_FIVE_BITS).decode()
+
+
 class RandomIds:
     """Ids from the machine's random source and a clock."""
 
@@ -44,10 +50,10 @@ class RandomIds:
         stamp = self._stamp  # one object, because the event loop and the database threads make ids at the same time
         if stamp[0] != ms:  # encoding the time once a millisecond keeps this off the hot path
             self._stamp = stamp = (ms, _encode(ms, 10))
-        return f"{prefix}_{stamp[1]}{_encode(int.from_bytes(os.urandom(10), 'big'), 16)}"
+        return f"{prefix}_{stamp[1]}{_random(16)}"
 
     def secret(self) -> str:
-        return _encode(int.from_bytes(os.urandom(20), "big"), 32)
+        return _random(32)
 
 
 class CountedIds:
