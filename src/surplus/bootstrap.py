@@ -238,7 +238,7 @@ def _split(data_plane: ASGIApp, control_plane: ASGIApp) -> ASGIApp:
     """`/v1/...` goes straight to the gateway; everything else is the control plane's."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        if scope["type"] == "http" and f"{scope['path']}/".startswith("/v1/"):
             await data_plane(scope, receive, send)
         else:
             await control_plane(scope, receive, send)

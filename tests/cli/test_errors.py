@@ -1,6 +1,10 @@
 """How the command fails: in a line or two on stderr, with 1 for refusals and 2 for bad usage."""
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -68,3 +72,25 @@ def test_serve_says_why_it_cannot(surplus: Command, monkeypatch: pytest.MonkeyPa
     missing = surplus("serve", "--data", f"{tmp_path}/data", "--config", f"{tmp_path}/none.toml")
     assert missing.status == 1
     assert "none.toml" in missing.err
+
+
+def test_an_answer_that_cannot_be_written_is_told(surplus: Command) -> None:
+    environment = {"SURPLUS_URL": surplus.served.url, "SURPLUS_KEY": surplus.served.token}
+    for more in ((), ("--json",)):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-c", "from surplus.cli.main import main; main()", "org", "list", *more]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+        assert done.returncode == 1
+        assert done.stderr == (
+            "surplus: what was asked is done, but the answer cannot be written (No space left on device)\n"
+        )
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(surplus: Command) -> None:
+    environment = {"SURPLUS_URL": surplus.served.url, "SURPLUS_KEY": surplus.served.token}
+    command = [sys.executable, "-c", "from surplus.cli.main import main; main()", "org", "list"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    os.close(writer)
+    assert done.stderr == ""

@@ -7,8 +7,9 @@ import pytest
 from surplus import bootstrap
 from surplus.doctor import books
 from surplus.identity import service as identity
+from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database
-from surplus.kit.ids import CountedIds
+from surplus.kit.ids import RandomIds
 from tests.doctor.conftest import NOW, tamper, told
 
 
@@ -42,7 +43,7 @@ def test_a_damaged_database(data: Path) -> None:
         content[page * 4096 : page * 4096 + 16] = b"\xff" * 16
     file.write_bytes(content)
     check, opened = books.database(file)
-    told(check, "failed", "damaged" if "damaged" in check.finding else "malformed", "restore the last sound backup")
+    told(check, "failed", "restore the last sound backup")
     assert opened is None
 
 
@@ -113,15 +114,8 @@ def test_an_operator_key_that_was_rotated(data: Path, database: Database) -> Non
     told(books.operator_may(database, token, NOW), "failed", "revoked")
 
 
-def test_a_key_of_a_customer_in_place_of_the_operators(database: Database) -> None:
-    ids = CountedIds()
+def test_a_key_of_a_customer_in_place_of_the_operators(database: Database, clock: ManualClock) -> None:
+    ids = RandomIds(clock)
     acme = database.write_now(identity.create_organization, ids, "acme", now=NOW)
-    made = database.write_now(identity.create_key, _Other(), org=acme.id, now=NOW)
+    made = database.write_now(identity.create_key, ids, org=acme.id, now=NOW)
     told(books.operator_may(database, made.token, NOW), "failed", "not an operator's")
-
-
-class _Other(CountedIds):
-    """Ids that do not meet those of the data directory."""
-
-    def new(self, prefix: str) -> str:
-        return super().new(f"{prefix}x")

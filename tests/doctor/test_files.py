@@ -44,7 +44,9 @@ def test_no_operator_key(data: Path) -> None:
     assert token is None
 
 
-@pytest.mark.parametrize(("mode", "why"), [(0o644, "could have read it"), (0o660, "could have read it"), (0o0, "0000")])
+@pytest.mark.parametrize(
+    ("mode", "why"), [(0o644, "could have read it"), (0o660, "could have read it"), (0o0, "operator.key")]
+)
 def test_an_operator_key_with_a_wrong_mode(data: Path, mode: int, why: str) -> None:
     file = data / "operator.key"
     file.chmod(mode)

@@ -1,5 +1,8 @@
 """Every error that a caller can meet, as the official SDK raises it; and what the SDK then does about it."""
 
+import sqlite3
+from contextlib import closing
+
 import openai
 import pytest
 
@@ -9,7 +12,7 @@ from surplus.identity import service as identity
 from surplus.identity.model import Limits, Role
 from surplus.settings import Gateway, Server
 from tests.http.harness import CLOCK, PROMPT, Shop, quick
-from tests.http.reading import BODIES, chat, refusal
+from tests.http.reading import BODIES, as_request, chat, refusal
 from tests.upstream import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,7 +99,7 @@ BAD_FIELDS = [
 
 @pytest.mark.parametrize(("fields", "param"), BAD_FIELDS, ids=str)
 async def test_a_field_that_cannot_be_is_a_bad_request_before_any_money_is_held(shop: Shop, fields, param) -> None:
-    answer = await shop.post("/chat/completions", chat(shop.model, **{} if "model" in fields else fields) | fields)
+    answer = await shop.post("/chat/completions", {**chat(shop.model), **fields})
     assert refusal(answer, 400, "invalid_request")["param"] == param
     assert not shop.upstream.generations
     assert not await shop.records()
@@ -156,7 +159,7 @@ async def test_a_rate_limit_is_tried_again_by_the_sdk(open_shop) -> None:
     shop = await open_shop("openai", key=KeySpec(limits=Limits(concurrency=1)))
     shop.upstream.plan(Fault.HoldFirstByte())
     sdk = await shop.sdk(max_retries=1)
-    blocker = await shop.dial(_blocking(shop))
+    blocker = await shop.dial(as_request(shop, "/chat/completions", chat(shop.model)))
     await shop.upstream.arrived()
     with pytest.raises(openai.RateLimitError) as error:
         await sdk.chat.completions.create(model=shop.model, messages=SAID)
@@ -167,16 +170,10 @@ async def test_a_rate_limit_is_tried_again_by_the_sdk(open_shop) -> None:
     await blocker.has(b"chatcmpl")
 
 
-def _blocking(shop: Shop) -> bytes:
-    from tests.http.reading import as_request
-
-    return as_request(shop, "/chat/completions", chat(shop.model))
-
-
 async def test_money_in_flight_is_a_rate_limit_that_frees_soon(open_shop) -> None:
     shop = await open_shop("openai", credit="0.001500")
     shop.upstream.plan(Fault.HoldFirstByte())
-    blocker = await shop.dial(_blocking(shop))
+    blocker = await shop.dial(as_request(shop, "/chat/completions", chat(shop.model)))
     await shop.upstream.arrived()
     error = await _raised(shop)
     assert isinstance(error, openai.RateLimitError)
@@ -195,7 +192,7 @@ UPSTREAM_ERRORS = [
     (Fault.Unauthorized(), openai.InternalServerError, 502, "upstream_error"),
     (Fault.NotFound(), openai.InternalServerError, 502, "upstream_error"),
     (Fault.ResetBeforeHeaders(), openai.InternalServerError, 502, "upstream_error"),
-    (Fault.HoldFirstByte(), openai.InternalServerError, 504, "timeout"),
+    (Fault.StallAfter(0), openai.InternalServerError, 504, "timeout"),
     (Fault.RateLimited("100000"), openai.RateLimitError, 429, "upstream_rate_limited"),
     (Fault.ContextLengthExceeded(), openai.BadRequestError, 400, "context_length_exceeded"),
     (Fault.ContentFiltered(), openai.BadRequestError, 400, "content_filter"),
@@ -203,7 +200,9 @@ UPSTREAM_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind", "status", "code"), UPSTREAM_ERRORS, ids=lambda it: type(it).__name__)
+@pytest.mark.parametrize(
+    ("fault", "kind", "status", "code"), UPSTREAM_ERRORS, ids=[repr(case[0]) for case in UPSTREAM_ERRORS]
+)
 async def test_what_the_engine_does_wrong_has_a_status_of_its_own(shop: Shop, fault, kind, status, code) -> None:
     shop.upstream.plan(fault)
     error = await _raised(shop, stream=True)
@@ -224,8 +223,8 @@ async def test_a_failing_engine_is_tried_again_by_the_sdk_and_only_the_answer_is
     shop.upstream.plan(Fault.ServerError(500))
     reply = await (await shop.sdk(max_retries=1)).chat.completions.create(model=shop.model, messages=SAID)
     assert reply.usage.completion_tokens == 12
-    charged = [record.charged_micro for record in await shop.records()]
-    assert sorted(charged)[0] == 0 < sorted(charged)[1]
+    failed, answered = [(await shop.record(answer)).charged_micro for answer in shop.heard]
+    assert (failed, answered) == (0, 2 * shop.upstream.generations[1].prompt_tokens + 8 * 12)
 
 
 async def test_a_model_without_a_ready_engine_is_unavailable(open_shop) -> None:
@@ -238,16 +237,14 @@ async def test_a_model_without_a_ready_engine_is_unavailable(open_shop) -> None:
     assert error.response.headers["retry-after"] == "2"
 
 
-async def test_our_own_database_being_away_is_unavailable_and_never_a_bad_key(shop: Shop) -> None:
+async def test_e2_our_own_database_being_away_is_unavailable_and_never_a_bad_key(shop: Shop) -> None:
     """A key that is not in memory has to be looked up; while nobody can, nobody is told that it is wrong."""
     token = (await shop.new_key()).token
-    server = shop.live.server
-    path = server.database.path
-    hidden = path.with_suffix(".away")
-    path.rename(hidden)
-    try:
-        server.path.access.forget()
-    finally:
-        hidden.rename(path)
+    with closing(sqlite3.connect(shop.live.server.database.path)) as books:
+        books.execute("ALTER TABLE identity_secret RENAME TO away")
+        away = await _raised(shop, token)
+        books.execute("ALTER TABLE away RENAME TO identity_secret")
+    assert isinstance(away, openai.InternalServerError)
+    assert (away.status_code, away.code) == (503, "store_unavailable")
     reply = await (await shop.sdk(token)).chat.completions.create(model=shop.model, messages=SAID)
     assert reply.usage.completion_tokens == 12

@@ -99,6 +99,8 @@ class Auditor:
                 return self.learn(key, body, ("unknown", account, False))
         if self.lacks(source, amount, now):
             return self.learn(key, body, ("short", source, False))
+        if source.startswith("budget") != to.startswith("budget"):
+            return ("wrong",)
         for account in (source, to):
             self.limits.setdefault(account, None)
         self.moves.append((source, to, amount))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from surplus.kit.errors import IdempotencyConflict
 from surplus.ledger.commands import Command, OpenAccount, PlaceHold, PostHold, SetLimit, Transfer, VoidHold
-from surplus.ledger.errors import BadCommand, InsufficientFunds, UnknownAccount, UnknownHold
+from surplus.ledger.errors import BadCommand, InsufficientFunds, UnknownAccount, UnknownHold, WrongAccount
 from surplus.ledger.model import AccountKind, Expired, LimitSet, Placed, Posted, Scope, Transferred, Voided
 from tests.properties.auditor import GRAINS, TOO_MUCH, Answer, Auditor
 
@@ -18,14 +18,17 @@ BUDGETS = {"budget:x": 400, "budget:y": 1000, "budget:soft": None}
 wallets = st.sampled_from(list(WALLETS))
 numbers = st.integers(0, 10**6)
 amounts = st.one_of(st.integers(0, 600), st.sampled_from(["all", "one too many"]))
-costs = st.tuples(st.sampled_from(["nothing", "below", "at", "above"]), st.integers(0, GRAINS - 1))
+costs = st.tuples(
+    st.sampled_from(["nothing", "below", "at", "above"]), st.sampled_from([0, 1, GRAINS // 2, GRAINS - 1])
+)
 limits = st.one_of(st.integers(0, 900), st.none())
 
-places = st.tuples(st.just("place"), wallets, st.sets(st.sampled_from(list(BUDGETS))), amounts, st.integers(1, 60))
+places = st.tuples(st.just("place"), wallets, st.sets(st.sampled_from(list(BUDGETS))), amounts, st.integers(-1, 60))
 settlements = st.one_of(st.tuples(st.just("post"), numbers, costs), st.tuples(st.just("void"), numbers))
 money = st.one_of(
-    st.tuples(st.just("top up"), wallets, st.one_of(st.integers(1, 2000), st.just(TOO_MUCH))),
-    st.tuples(st.just("refund"), wallets, amounts),
+    st.tuples(st.just("move"), st.just("payments"), wallets, st.one_of(st.integers(1, 2000), st.just(TOO_MUCH))),
+    st.tuples(st.just("move"), wallets, st.just("payments"), amounts),
+    st.tuples(st.just("move"), wallets, st.sampled_from(list(BUDGETS)), st.just(1)),
     st.tuples(st.just("limit"), st.sampled_from([*WALLETS, *BUDGETS]), limits),
 )
 echoes = st.tuples(st.sampled_from(["repeat", "contradict"]), numbers)
@@ -55,14 +58,12 @@ class Writer:
                 return PostHold(hold, micro * GRAINS + (rest if how != "nothing" else 0), "revenue:tokens", "", START)
             case ("void", pick):
                 return VoidHold(self._hold(pick)[0], "")
-            case ("top up", wallet, amount):
-                return Transfer(f"t{key}", "payments", wallet, amount, "", "", START)
-            case ("refund", wallet, amount):
-                return Transfer(f"t{key}", wallet, "payments", self._amount(amount, (wallet,), now), "", "", START)
+            case ("move", source, to, amount):
+                return Transfer(f"t{key}", source, to, self._amount(amount, (source,), now), "", "", START)
             case ("limit", account, limit):
                 return SetLimit(f"s{key}", account, limit)
             case ("repeat", pick):
-                return self.sent[pick % len(self.sent)]
+                return reordered(self.sent[pick % len(self.sent)])
             case ("contradict", pick):
                 return contradiction(self.sent[pick % len(self.sent)])
             case _:
@@ -81,6 +82,15 @@ class Writer:
         names = (open_ones if pick % 3 else list(self.auditor.holds)) or ["h-none"]
         name = names[pick // 3 % len(names)]
         return name, self.auditor.holds[name].amount if name in self.auditor.holds else 0
+
+
+def reordered(command: Command) -> Command:
+    """The same command, its budgets named in another order."""
+    match command:
+        case PlaceHold(hold, wallet, budgets, amount, deadline):
+            return PlaceHold(hold, wallet, budgets[::-1], amount, deadline, "")
+        case _:
+            return command
 
 
 def contradiction(command: Command) -> Command:
@@ -128,4 +138,5 @@ IN_THE_AUDITORS_WORDS: dict[type, Callable[..., Answer]] = {
     UnknownHold: lambda found: ("unknown", found.hold, False),
     IdempotencyConflict: lambda found: ("conflict", found.param),
     BadCommand: lambda _: ("bad",),
+    WrongAccount: lambda _: ("wrong",),
 }

@@ -185,21 +185,28 @@ def _interleaved(rows: list[list[Event]]) -> Iterator[Event]:
 
 
 def _with_usage(events: Iterable[Event], ask: Ask, traits: Traits) -> Iterator[Event]:
-    """Add usage where the request asks for it: null until the last chunk, or cumulative in every chunk."""
-    made = reasoned = 0
+    """Add usage where the request asks for it: null until the last chunk, or cumulative in every chunk.
+
+    Cumulative usage is of the chunk's own choice alone, as vLLM's; the last chunk is about all of them.
+    """
+    made: Counter[int] = Counter()
+    reasoned: Counter[int] = Counter()
     continuous = traits.continuous_usage or ask.wants_continuous_usage
     for event in events:
-        made += event.tokens
-        reasoned += shapes.is_reasoning(event.payload)
+        index = event.payload["choices"][0]["index"]
+        made[index] += event.tokens
+        reasoned[index] += shapes.is_reasoning(event.payload)
         if continuous:
-            yield replace(event, payload={**event.payload, "usage": usage(ask, traits, made, reasoned)})
+            so_far = usage(ask, traits, made[index], reasoned[index])
+            yield replace(event, payload={**event.payload, "usage": so_far})
         elif ask.wants_usage:
             yield replace(event, payload={**event.payload, "usage": None})
         else:
             yield event
     if ask.wants_usage:
         payload = shapes.envelope(ask.surface, ask.id, ask.body, stream=True)
-        yield Event(Kind.USAGE, {**payload, "choices": [], "usage": usage(ask, traits, made, reasoned)})
+        in_all = usage(ask, traits, made.total(), reasoned.total())
+        yield Event(Kind.USAGE, {**payload, "choices": [], "usage": in_all})
     yield Event(Kind.DONE, raw=b"data: [DONE]\n\n")
 
 

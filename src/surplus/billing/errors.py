@@ -27,7 +27,7 @@ class PriceExists(Conflict):
 
 
 class BadBudget(BadRequest):
-    """A cap that is no amount,."""
+    """A cap that is no amount."""
 
     code = "bad_budget"
 

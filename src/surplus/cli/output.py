@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from surplus.cli.session import Failed
 
 _UNLIMITED_WIDTH: Final = 10_000
 _GAP: Final = 2
@@ -55,7 +58,7 @@ def print_json(data: Dumps | Sequence[Dumps], *, only: Sequence[str] = ()) -> No
 
 def print_data(data: Any) -> None:
     """Anything that JSON can hold."""
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+    _write(json.dumps(data, indent=2) + "\n")
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, none: str) -> None:
@@ -113,7 +116,7 @@ def print_facts(facts: Mapping[str, object], *, figures: bool = False) -> None:
 
 def print_line(text: str = "") -> None:
     """One line, however long."""
-    sys.stdout.write(plain(text) + "\n")
+    _write(plain(text) + "\n")
 
 
 def cell(value: object) -> Text:
@@ -152,4 +155,15 @@ def _print(table: Table) -> None:
     # Only a terminal is narrow: for a file or another program a row stays one line, and has no blanks at its end.
     lines = io.StringIO()
     Console(file=lines, width=_UNLIMITED_WIDTH, color_system=None).print(table)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in lines.getvalue().splitlines())
+    _write("".join(f"{line.rstrip()}\n" for line in lines.getvalue().splitlines()))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()  # now, while it can still be told that it did not work
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or what is left is tried again at the end
+        raise Failed(f"what was asked is done, but the answer cannot be written ({error.strerror})") from error

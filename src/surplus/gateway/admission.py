@@ -1,8 +1,9 @@
 """Admission: nothing is sent to an engine before its largest possible cost is held and written down."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from surplus.billing.errors import Unpriced
@@ -133,8 +134,7 @@ class Admitting:
         try:
             await self.funds.hold(wanted)
         except (BudgetSpent, BudgetInFlight):
-            counted = await self.tokenizer.count(wish.body, wish.endpoint)
-            amount = wanted.amount_micro if counted is None else _most(wish.offers, wish.bounds, counted)
+            amount = _most(wish.offers, wish.bounds, await self.tokenizer.count(wish.body, wish.endpoint))
             if amount >= wanted.amount_micro:
                 raise
             await self.funds.hold(replace(wanted, amount_micro=amount))
@@ -157,9 +157,12 @@ def _entry(wish: _Wish, offer: Offer) -> Admitted:
     )
 
 
-def _most(offers: Sequence[Offer], bounds: Bounds, counted: int | None = None) -> int:
-    """Micro-dollars that the request can cost at most, at the dearest of its deployments."""
-    return max(_deployment_most(offer, bounds, counted) for offer in offers)
+def _most(offers: Sequence[Offer], bounds: Bounds, counts: Mapping[str, int] = MappingProxyType({})) -> int:
+    """Micro-dollars that the request can cost at most, at the dearest of its deployments.
+
+    `counts` is the exact input of those deployments that have counted it.
+    """
+    return max(_deployment_most(offer, bounds, counts.get(offer.deployment.id)) for offer in offers)
 
 
 def _deployment_most(offer: Offer, bounds: Bounds, counted: int | None) -> int:

@@ -48,6 +48,8 @@ def read_whole(data: bytes) -> Whole:
     if reply.usage is None:
         return Whole(data, None, degraded=True, engine_id=engine_id)
     usage, degraded = TokenUsage.from_openai(reply.usage)
+    if not usage.input:  # no prompt is empty: these are no figures
+        return Whole(data, None, degraded=True, engine_id=engine_id)
     return Whole(data, usage, degraded, engine_id)
 
 

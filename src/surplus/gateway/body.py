@@ -58,13 +58,13 @@ class Body:
 
     def inputs(self, name: str) -> int:
         """How many separate inputs a `prompt` or `input` field holds: a string or one list of token ids is one."""
-        value = _decode(self.fields, name, _inputs, _INPUTS)
+        value: str | list[Any] | None = _decode(self.fields, name, _inputs, _INPUTS)
         if value is None:
             message = f"`{name}` is missing"
             raise BadBody(message, param=name)
         if isinstance(value, str):
             return 1
-        kinds = {type(item) for item in value}
+        kinds: set[type[Any]] = {type(item) for item in value}
         if len(kinds) > 1:  # engines differ in what they make of a mixture, and so in how many answers there are
             message = f"`{name}` must be {_INPUTS}, not a mixture"
             raise BadBody(message, param=name)
@@ -99,7 +99,8 @@ def _decode(fields: Mapping[str, bytes], name: str, decoder: msgspec.json.Decode
 def parse(data: bytes) -> Body:
     """Split a request body. Raises BadBody where it is no JSON object, or names no model."""
     try:
-        data.decode()  # the decoder checks only the strings that it keeps
+        if not data.isascii():
+            data.decode()  # the decoder checks only the strings that it keeps
         fields = {name: bytes(raw) for name, raw in _split.decode(data).items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"the body is not a JSON object: {error}"

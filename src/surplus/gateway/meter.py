@@ -191,6 +191,8 @@ class StreamMeter:
     def _take_usage(self, given: dict[str, Any], *, closing: bool) -> None:
         usage, mended = TokenUsage.from_openai(given)
         self.degraded = self.degraded or mended
+        if not usage.input:  # no prompt is empty: these are no figures
+            return
         if self._dialect.every_chunk == "usage" and not closing:
             self._progress(usage)
         else:

@@ -1,12 +1,11 @@
 """Loading: journal entries become charges and usage records, each exactly once."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from surplus.billing import service as billing
-from surplus.billing.budgets import crossed
+from surplus.billing.budgets import Budget, crossed
 from surplus.gateway import store
 from surplus.gateway.entries import Settled
 from surplus.kit import outbox
@@ -30,8 +29,10 @@ def load(
     """Post the charge of every settled request, record its usage, and move the journal's position: all or nothing.
 
     A settlement that is loaded again (its position was rolled back with the rest) changes nothing: holds are posted
-    once and records are counted once, both by the request's id.
+    once and records are counted once, both by the request's id, and what moves no budget crosses no threshold.
     """
+    watched = _budgets(session, settled)
+    before = _spent(session, watched, now)
     commands = [
         PostHold(
             hold=entry.admitted.request,
@@ -43,14 +44,14 @@ def load(
         for entry in settled
     ]
     outcomes = ledger.apply(session, commands, now=now)
-    charged: dict[str, int] = {}
     records: list[UsageRecord] = []
     for entry, outcome in zip(settled, outcomes, strict=True):
         charge, overrun = _charged(entry, outcome)
-        charged[entry.admitted.request] = charge
         records.append(entry.record(charged_micro=charge, overrun_micro=overrun))
     metering.record(session, records)
-    _alert(session, settled, charged, now)
+    after = _spent(session, watched, now)
+    for account, spent in before.items():
+        _alert(session, watched[account], spent, after[account], now)
     store.set_progress(session, gateway, progress)
 
 
@@ -63,24 +64,34 @@ def _charged(entry: Settled, outcome: object) -> tuple[int, int]:
     return 0, 0
 
 
-def _alert(session: WriteSession, settled: Sequence[Settled], charged: dict[str, int], now: float) -> None:
+def _budgets(session: WriteSession, settled: Iterable[Settled]) -> dict[str, Budget]:
+    """Every budget that these requests may have spent from, by the account of its window at their admission."""
+    entries = [entry.admitted for entry in settled]
+    owners = {(entry.org, entry.project, entry.key) for entry in entries}
+    budgets = {owner: billing.budgets_of(session, *owner) for owner in owners}
+    return {
+        budget.account(entry.at): budget for entry in entries for budget in budgets[entry.org, entry.project, entry.key]
+    }
+
+
+def _spent(session: WriteSession, accounts: Collection[str], now: float) -> dict[str, int]:
+    """What was spent from those of the budgets that have been held against at all."""
+    if not accounts:
+        return {}
+    return {name: balance.debits for name, balance in ledger.balances(session, accounts, now=now).items()}
+
+
+def _alert(session: WriteSession, budget: Budget, before_micro: int, after_micro: int, now: float) -> None:
     """Tell whoever listens that a budget has reached 50, 80 or 100 percent."""
-    spent: defaultdict[tuple[str, str | None, str], int] = defaultdict(int)
-    at: dict[tuple[str, str | None, str], float] = {}
-    for entry in settled:
-        if charged[entry.admitted.request]:
-            scope = (entry.admitted.org, entry.admitted.project, entry.admitted.key)
-            spent[scope] += charged[entry.admitted.request]
-            at[scope] = entry.admitted.at
-    for (org, project, key), amount in spent.items():
-        for budget in billing.budgets_of(session, org=org, project=project, key=key):
-            account = budget.account(at[org, project, key])
-            balance = ledger.balances(session, [account], now=now).get(account)
-            if balance is None:  # the budget was made after these requests were admitted
-                continue
-            for percent in crossed(balance.debits - amount, balance.debits, budget.cap_micro):
-                body = {"budget": budget.id, "org": org, "scope": budget.scope, "percent": percent, "hard": budget.hard}
-                outbox.publish(session, BUDGET_THRESHOLD, body, now=now)
+    for percent in crossed(before_micro, after_micro, budget.cap_micro):
+        body = {
+            "budget": budget.id,
+            "org": budget.org,
+            "scope": budget.scope,
+            "percent": percent,
+            "hard": budget.hard,
+        }
+        outbox.publish(session, BUDGET_THRESHOLD, body, now=now)
 
 
 def void_orphans(session: WriteSession, requests: Iterable[str], *, now: float) -> int:

@@ -72,16 +72,16 @@ class Ledgered:
 
     def flush(self) -> None:
         """Write what waits, oldest first, until the disk refuses."""
-        written = 0
-        for entry, slot in self._unwritten:
+        before = len(self._unwritten)
+        while self._unwritten:
+            entry, slot = self._unwritten[0]
             try:
                 self._journal.append(encode(entry))
             except (JournalFull, JournalUnavailable):
                 break
             slot.release()
-            written += 1
-        del self._unwritten[:written]
-        if written:
+            del self._unwritten[0]
+        if len(self._unwritten) < before:
             self._ring()
 
     @property

@@ -25,25 +25,29 @@ _Inputs = str | list[str | int | list[int]]
 
 
 class Tokenizer:
-    """Counts the input tokens of a request on any ready replica of its model that has a tokenizer."""
+    """Counts the input tokens of a request on ready replicas of its model that have a tokenizer."""
 
     def __init__(self, pool: Pool, upstream: Upstream) -> None:
         self._pool = pool
         self._upstream = upstream
 
-    async def count(self, body: Body, endpoint: Endpoint) -> int | None:
-        """Input tokens, or None where no engine can tell."""
+    async def count(self, body: Body, endpoint: Endpoint) -> dict[str, int]:
+        """Input tokens by deployment, for those that can tell: another model behind the same name counts otherwise."""
+        counts: dict[str, int] = {}
         for replica in self._pool.candidates(body.model, embeddings=endpoint.embeddings):
-            if replica.tokenizer:
-                return await self.count_on(replica, body)
-        return None
+            deployment = replica.deployment.id
+            if replica.tokenizer and deployment not in counts:
+                counted = await self.count_on(replica, body)
+                if counted is not None:
+                    counts[deployment] = counted
+        return counts
 
     async def count_on(self, replica: Replica, body: Body) -> int | None:
         """Input tokens as this replica counts them, or None if it does not say."""
         try:
             with replica.lease():
                 return await self._count(replica, body)
-        except (SurplusError, msgspec.DecodeError, KeyError, TypeError):
+        except (SurplusError, msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError):
             return None
 
     async def _count(self, replica: Replica, body: Body) -> int:

@@ -37,6 +37,7 @@ def _sqlite_engine(path: Path, *, readonly: bool) -> Engine:
     engine = create_engine(
         URL.create("sqlite+pysqlite", database=str(path)),
         poolclass=NullPool,
+        hide_parameters=True,  # they are what customers sent, and errors end up in logs
         connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 10.0},
     )
 

@@ -9,7 +9,7 @@ from surplus.kit.journal import frames, recovery
 from surplus.kit.journal.errors import JournalCorrupt
 
 _MAX_RECORD_BYTES: Final = 1024 * 1024
-_TRIES: Final = 5
+_TRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,18 @@ def inspect(directory: Path) -> Inspection:
     where the files cannot be read.
     """
     for _ in range(_TRIES):
+        listed = _names(directory)
         try:
             return _inspect(directory)
-        except FileNotFoundError:
-            if not directory.is_dir():
+        except (FileNotFoundError, JournalCorrupt):
+            if _names(directory) == listed:
                 raise
-            # A running server discards segments that it has loaded; then the rest is to be listed again.
+            # A running server has made or discarded a segment while they were listed and read: look again.
     return _inspect(directory)
+
+
+def _names(directory: Path) -> set[str]:
+    return {path.name for path in directory.glob("*.journal")}
 
 
 def _inspect(directory: Path) -> Inspection:

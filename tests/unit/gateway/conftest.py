@@ -1,0 +1,39 @@
+"""Real stores for every test: a database, a journal, slots."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from surplus.kit.clock import ManualClock
+from surplus.kit.db import Database, metadata
+from surplus.kit.journal import Journal, Slots
+from tests.unit.gateway.parts import NOW
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A fresh store with every table that the test's imports define."""
+    database = Database(tmp_path / "surplus.db")
+    database.migrate(metadata.create_all)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal.open(tmp_path / "journal")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def slots(tmp_path: Path) -> Iterator[Slots]:
+    slots = Slots.open(tmp_path / "slots", 8)
+    yield slots
+    slots.close()
