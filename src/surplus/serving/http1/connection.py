@@ -18,8 +18,8 @@ PIECE: Final = 256 * 1024
 class Connection(asyncio.Protocol):
     """`lost` is called when it has ended, `settled` when an answer that was left to `linger` is over.
 
-    One timer serves all waits, and is never cancelled between them: a wait only says when it would be over. When the
-    timer rings too early for the present wait, it is set again; so a stream costs no timer for each of its chunks.
+    One timer serves all waits, and runs on between them: a wait only says when it would be over. When the timer rings
+    too early for the present wait, it is set again; so a stream costs no timer for each of its chunks.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
                 self._wake()
         elif self._lingering:
             self._linger_on(response)
-        if response.held > HELD_MAX:
+        if response.held > HELD_MAX and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         if self.response is not None and self._ended_properly():
             self.response.close()
         self._end(ConnectionError("the connection ended before the answer did"))
+        self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc or ConnectionError("the connection was closed"))
@@ -97,16 +98,20 @@ class Connection(asyncio.Protocol):
         Raises TimeoutError at `deadline` (the loop's time).
         """
         response = self.response = Response()
+        answered = False
         try:
-            if len(body) <= WHOLE_MAX:
+            if not self.alive:
+                response.fail(ConnectionError("the connection ended as soon as it was made"))
+            elif len(body) <= WHOLE_MAX:
                 self._transport.write(head + body)
             else:
                 self._transport.write(head)
                 await self._upload(response, memoryview(body), deadline)
             while not response.ready and response.error is None:
                 await self.wait(deadline)
+            answered = response.ready
         finally:
-            if not response.ready:
+            if not answered:
                 self.abort()
         return response
 
@@ -137,6 +142,11 @@ class Connection(asyncio.Protocol):
             and not self._transport.get_write_buffer_size()
         )
 
+    @property
+    def read_up(self) -> bool:
+        """Whether all of the answer that has come was taken, and more may come."""
+        return self.alive and self.response is not None and not self.response.held and not self.response.over
+
     def rest(self) -> None:
         """Let go of an answer that is over; the next request may come."""
         self.response = None
@@ -157,9 +167,8 @@ class Connection(asyncio.Protocol):
         """End it at once, whatever is under way."""
         if self.response is not None:
             self.response.drop()
-        if self.alive:
-            self.alive = False
-            self._transport.abort()
+        self.alive = False
+        self._transport.abort()
         self._wake()
 
     # ---- inside

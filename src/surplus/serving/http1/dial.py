@@ -1,0 +1,88 @@
+"""Opening connections: names to addresses, addresses to connections, TLS where the URL says so."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from itertools import chain, zip_longest
+from typing import Final
+
+from surplus.serving.http1.connection import Connection
+from surplus.serving.http1.origin import Origin
+
+NEXT_AFTER_S: Final = 0.25
+"""RFC 8305, section 5: how long an address may keep us waiting before the next one is tried beside it."""
+
+
+class Dialer:
+    """Without a TLS context of the caller's, certificates are verified against the system's authorities."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+
+    async def dial(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
+        """A connection to the first address that takes one. Raises OSError, or UnicodeError for an impossible name."""
+        context = await self._context() if origin.tls else None
+        name = origin.host if origin.tls else None
+
+        async def reach(address: str) -> Connection:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(
+                make, address, origin.port, ssl=context, server_hostname=name
+            )
+            return connection
+
+        addresses = [origin.host] if origin.numeric else await _look_up(origin)
+        return await reach(addresses[0]) if len(addresses) == 1 else await race(addresses, reach)
+
+    async def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            # Reading all authorities takes tens of milliseconds, in which other requests want to go on.
+            self._tls = await asyncio.to_thread(_verifying)
+        return self._tls
+
+
+def _verifying() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def _look_up(origin: Origin) -> list[str]:
+    """The host's addresses in the resolver's order, the two families in turn (RFC 8305, section 4)."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    first = [str(each[4][0]) for each in found if each[0] == found[0][0]]
+    other = [str(each[4][0]) for each in found if each[0] != found[0][0]]
+    return [address for address in chain(*zip_longest(first, other)) if address is not None]
+
+
+async def race(addresses: list[str], reach: Callable[[str], Awaitable[Connection]]) -> Connection:
+    """The first connection that comes about; the others are given up. Raises what the first address raised.
+
+    Ours and not `create_connection(happy_eyeballs_delay=...)`, which uvloop does not know.
+    """
+    waiting = list(addresses)
+    running: list[asyncio.Future[Connection]] = []
+    try:
+        while waiting or any(not each.done() for each in running):
+            if waiting:
+                running.append(asyncio.ensure_future(reach(waiting.pop(0))))
+            going = [each for each in running if not each.done()]
+            delay = NEXT_AFTER_S if waiting else None
+            done, _ = await asyncio.wait(going, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                if each.exception() is None:
+                    running.remove(each)
+                    return each.result()
+        return running[0].result()
+    finally:
+        for each in running:
+            _give_up(each)
+
+
+def _give_up(attempt: asyncio.Future[Connection]) -> None:
+    if not attempt.done():
+        attempt.cancel()
+    elif attempt.exception() is None:
+        attempt.result().abort()
