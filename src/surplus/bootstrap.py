@@ -55,6 +55,8 @@ log: Final = logging.getLogger(__name__)
 MIGRATIONS: Final = Path(migrations.__path__[0])
 SETTINGS_FILE: Final = "surplus.toml"
 OPERATOR_KEY: Final = "operator.key"
+DATABASE: Final = "surplus.db"
+JOURNAL: Final = "journal"
 GATEWAY: Final = "gateway-1"
 """The name of this process's journal; there is one gateway per data directory."""
 
@@ -113,7 +115,7 @@ def load_settings(data: Path, config: Path | None) -> Settings:
 def open_store(data: Path) -> Database:
     """Make the data directory (mode 0700) and open its database at the newest schema."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(data / "surplus.db")
+    database = Database(data / DATABASE)
     upgrade(database, MIGRATIONS)
     return database
 
@@ -138,8 +140,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     """Put a server together and bring its books in order after the last run. Nothing listens yet."""
     clock = SystemClock()
     ids = RandomIds(clock)
-    journal = Journal.open(data / "journal", segment_bytes=settings.journal.segment_mib * 2**20)
-    slots = Slots.open(data / "journal" / "slots", settings.gateway.slots)
+    journal = Journal.open(data / JOURNAL, segment_bytes=settings.journal.segment_mib * 2**20)
+    slots = Slots.open(data / JOURNAL / "slots", settings.gateway.slots)
     loader = Loader(
         gateway=GATEWAY, database=database, journal=journal, clock=clock, gather_s=settings.journal.load_ms / 1000
     )
@@ -357,6 +359,11 @@ def serve(*, data: Path, host: str | None = None, port: int | None = None, confi
             runner.run(_serve(settings, data, sock))
     except SurplusError as error:
         sys.stderr.write(f"surplus: {error.message}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(
+            f"surplus: {data} cannot be used: {error.strerror}; `surplus doctor --data {data}` says more\n"
+        )
         return 1
     return 0
 

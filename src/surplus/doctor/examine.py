@@ -16,8 +16,6 @@ from surplus.kit.db import Database, StoreUnavailable
 from surplus.serving import service as serving
 from surplus.serving.model import Deployment
 
-DATABASE: Final = "surplus.db"
-JOURNAL: Final = "journal"
 DEMO_MODEL: Final = Path(demo.__path__[0]) / "tiny-chat-q8_0.gguf"
 
 
@@ -60,7 +58,7 @@ def _data(data: Path, clock: Clock) -> tuple[list[Check], list[Deployment]]:
         return [directory], []
     key, token = files.operator_key(data / bootstrap.OPERATOR_KEY)
     checks = [directory, machine.disk(data), machine.fsync(data, clock), key]
-    opening, database = books.database(data / DATABASE)
+    opening, database = books.database(data / bootstrap.DATABASE)
     checks.append(opening)
     if database is None:
         return checks, []
@@ -79,7 +77,7 @@ def _database(database: Database, data: Path, token: str | None, now: float) -> 
     checks.append(books.guarded("clock", lambda: books.clock(database, now)))
     if token is not None:
         checks.append(books.guarded("operator access", lambda: books.operator_may(database, token, now)))
-    journal = data / JOURNAL
+    journal = data / bootstrap.JOURNAL
     checks.append(books.guarded("journal", lambda: files.journal(journal, database, bootstrap.GATEWAY)))
     try:
         return checks, list(database.read_now(serving.list_deployments))

@@ -168,16 +168,22 @@ def test_a_provider_that_never_says_what_it_used() -> None:
 @pytest.mark.parametrize(
     ("told", "metered"),
     [
-        ({"prompt_tokens": -5, "completion_tokens": 3}, TokenUsage(output=3)),
+        ({"prompt_tokens": 5, "completion_tokens": -3}, TokenUsage(uncached=5)),
         ({"prompt_tokens": 5, "completion_tokens": 10**30}, TokenUsage(uncached=5, output=10**9)),
         ({"prompt_tokens": 5, "completion_tokens": "3"}, TokenUsage(uncached=5)),
         (usage(5, 3, cached=9), TokenUsage(cache_read=5, output=3)),
-        ({}, TokenUsage()),
     ],
 )
 def test_figures_that_cannot_be_true_are_mended_and_marked(told: dict, metered: TokenUsage) -> None:
     _, meter = follow(OPENAI, stream(chunk("a"), closing(usage=told)))
     assert (meter.usage, meter.degraded) == (metered, True)
+
+
+@pytest.mark.parametrize("told", [{}, usage(0, 0), usage(0, 3), {"prompt_tokens": -5, "completion_tokens": 3}])
+@ENGINES
+def test_figures_without_input_are_none(engine: EngineKind, told: dict) -> None:
+    _, meter = follow(engine, stream(chunk("a"), chunk("b", usage=told), closing(usage=told)))
+    assert (meter.usage, meter.final, meter.events) == (None, False, 2)
 
 
 @pytest.mark.parametrize(("number", "counted"), [(-1, 0), (-(10**30), 0), (10**30, 10**9)])

@@ -27,9 +27,7 @@ class Dialer:
 
         async def reach(address: str) -> Connection:
             loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(
-                make, address, origin.port, ssl=context, server_hostname=name
-            )
+            _, connection = await loop.create_connection(make, address, origin.port, ssl=context, server_hostname=name)
             return connection
 
         addresses = [origin.host] if origin.numeric else await _look_up(origin)

@@ -46,7 +46,9 @@ class Target:
         name = parts.hostname.encode("ascii" if self.origin.numeric else "idna").decode()
         host = f"[{name}]" if ":" in name else name
         host = host if port == _PORTS[parts.scheme] else f"{host}:{port}"
-        path = quote(parts.path or "/", safe=_AS_IT_IS) + (f"?{quote(parts.query, safe=_AS_IT_IS)}" if parts.query else "")
+        path = quote(parts.path or "/", safe=_AS_IT_IS) + (
+            f"?{quote(parts.query, safe=_AS_IT_IS)}" if parts.query else ""
+        )
         close = "" if reuse else "connection: close\r\n"
         self._start = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\n{close}"
         self._bodiless = method == "GET"
