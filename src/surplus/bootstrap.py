@@ -8,8 +8,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,7 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from surplus import __version__, migrations
 from surplus.api.app import ApiDeps, create_api
@@ -42,7 +41,8 @@ from surplus.kit import settings as kit_settings
 from surplus.kit.clock import SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
-from surplus.kit.errors import SurplusError, Unavailable
+from surplus.kit.errors import SurplusError
+from surplus.kit.http_server import HttpServer, listen, split
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
 from surplus.serving.engines.factory import Engines
@@ -63,12 +63,6 @@ GATEWAY: Final = "gateway-1"
 CONNECT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75
 LAG_MAX_BYTES: Final = 256 * 1024 * 1024
-
-
-class PortTaken(Unavailable):
-    """Something else listens where this server was told to."""
-
-    code = "port_taken"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -218,7 +212,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
             version=__version__,
         )
     )
-    server.app = _split(server.app, api)
+    server.app = split(gateway_http.PREFIX, server.app, api)
     return server
 
 
@@ -236,18 +230,6 @@ def _patience(settings: Settings) -> Patience:
     )
 
 
-def _split(data_plane: ASGIApp, control_plane: ASGIApp) -> ASGIApp:
-    """`/v1/...` goes straight to the gateway; everything else is the control plane's."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and f"{scope['path']}/".startswith("/v1/"):
-            await data_plane(scope, receive, send)
-        else:
-            await control_plane(scope, receive, send)
-
-    return app
-
-
 def _tracer(settings: Settings) -> tuple[Tracer, Any]:
     """A tracer that exports, loaded only where an endpoint is set: its libraries are as large as all the rest."""
     tracing = settings.tracing
@@ -261,28 +243,6 @@ def _tracer(settings: Settings) -> tuple[Tracer, Any]:
     provider = sdk.TracerProvider(resource=resources.Resource.create(names))
     provider.add_span_processor(export.BatchSpanProcessor(exporter.OTLPSpanExporter(endpoint=tracing.endpoint)))
     return Tracer(provider.get_tracer("surplus"), ratio=tracing.sample_ratio), provider.shutdown
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn, except that signals are ours: the books are closed after the last answer, not in the middle."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises PortTaken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        message = f"cannot listen on {host}:{port}: {error.strerror}; stop what listens there, or choose another --port"
-        raise PortTaken(message) from error
-    return sock
 
 
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:

@@ -23,8 +23,9 @@ async def check_books(shop: Shop) -> Sequence[UsageRecord]:
 
 async def _check_record(shop: Shop, record: UsageRecord) -> None:
     """Charged at the price in force, once, from its own hold, and never more than was held."""
-    assert record.cost_grains == shop.sheet.grains(record.usage)
-    assert (record.org, record.model, record.price_version) == (shop.org.id, shop.model, shop.sheet.version)
+    sheet = shop.sheets[record.price_version]
+    assert record.cost_grains == sheet.grains(record.usage)
+    assert (record.org, record.model, record.sku) == (shop.org.id, shop.model, sheet.sku)
     hold = await shop.hold(record.id)
     assert hold.state is HoldState.POSTED
     assert (hold.posted, hold.overrun) == (record.charged_micro, record.overrun_micro)

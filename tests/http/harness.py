@@ -147,9 +147,9 @@ class Shop:
     neighbour: Organization
     secret: KeySecret
     model: str
-    sheet: PriceSheet
-    upstreams: list[FaultyUpstream]
+    sheets: dict[str, PriceSheet]
     stack: AsyncExitStack = field(repr=False)
+    upstreams: list[FaultyUpstream] = field(default_factory=list)
     heard: list[httpx.Response] = field(default_factory=list)
 
     @property
@@ -159,6 +159,11 @@ class Shop:
     @property
     def key(self) -> Key:
         return self.secret.key
+
+    @property
+    def sheet(self) -> PriceSheet:
+        """The prices of the shop's model; those of other skus are in `sheets` too, by version."""
+        return next(iter(self.sheets.values()))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -233,19 +238,23 @@ class Shop:
     async def new_key(self, **spec: Any) -> KeySecret:
         return await self.live.change(_make_key, self.org, KeySpec(**spec))
 
-    async def deploy(self, upstream: FaultyUpstream, engine: str, **spec: Any) -> None:
-        """Put an engine behind the shop's model, and wait until it takes requests."""
-        await _deploy(self.live, self.stack, self.model, upstream, engine, spec)
+    async def price(self, sku: str, dollars: dict[TokenClass, str]) -> PriceSheet:
+        now = CLOCK.now()
+        sheet = await self.live.change(prices.publish, IDS, sku, dollars, effective_from=None, now=now, force=False)
+        self.sheets[sheet.version] = sheet
+        return sheet
 
-
-async def _deploy(
-    live: Live, stack: AsyncExitStack, model: str, upstream: FaultyUpstream, engine: str, given: dict[str, Any]
-) -> None:
-    wanted = {"context": 4096, "max_output": 64, "embeddings": True, **given}
-    spec = DeploymentSpec(model=model, engine=engine, url=upstream.url, upstream_model="tiny-chat", **wanted)
-    made = await live.change(deployments.create_deployment, IDS, spec, now=CLOCK.now())
-    stack.push_async_callback(live.change, deployments.delete_deployment, made.id)
-    await eventually(lambda: any(r.deployment.id == made.id for r in live.server.pool.candidates(model)), "a replica")
+    async def deploy(self, engine: str, **given: Any) -> FaultyUpstream:
+        """Put one more engine behind the shop's model, and wait until it takes requests."""
+        upstream = await self.stack.enter_async_context(FaultyUpstream(f"engine{len(self.upstreams)}"))
+        self.upstreams.append(upstream)
+        wanted = {"context": 4096, "max_output": 64, "embeddings": True, "url": upstream.url, **given}
+        spec = DeploymentSpec(model=self.model, engine=engine, upstream_model="tiny-chat", **wanted)
+        made = await self.live.change(deployments.create_deployment, IDS, spec, now=CLOCK.now())
+        self.stack.push_async_callback(self.live.change, deployments.delete_deployment, made.id)
+        candidates = self.live.server.pool.candidates
+        await eventually(lambda: any(r.deployment.id == made.id for r in candidates(self.model)), "a replica")
+        return upstream
 
 
 @asynccontextmanager
@@ -263,10 +272,9 @@ async def opened(
         _furnish, model, credit, key or KeySpec(limits=WIDE), price or PRICES
     )
     async with AsyncExitStack() as stack:
-        upstreams = [await stack.enter_async_context(FaultyUpstream(f"engine{n}")) for n in range(len(engines))]
-        shop = Shop(live, org, neighbour, secret, model, sheet, upstreams, stack)
-        for priority, (upstream, engine) in enumerate(zip(upstreams, engines, strict=True)):
-            await shop.deploy(upstream, engine, **{"priority": priority, **spec})
+        shop = Shop(live, org, neighbour, secret, model, {sheet.version: sheet}, stack)
+        for priority, engine in enumerate(engines):
+            await shop.deploy(engine, **{"priority": priority, **spec})
         yield shop
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from surplus.billing.rating import TokenClass
 from surplus.metering.model import Outcome
 from surplus.settings import Gateway
 from tests.http.harness import Shop, quick
@@ -64,7 +65,7 @@ async def test_a_mistake_of_the_callers_is_sent_once(open_shop, stream: bool, fa
 
 @pytest.mark.parametrize("engines", [("openai", "vllm"), ("vllm", "openai"), ("openai", "openai")])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_f1_a_failing_deployment_is_answered_by_the_next(
+async def test_f1_the_next_deployment_answers_for_a_failing_one(
     open_shop, engines: tuple[str, str], stream: bool
 ) -> None:
     shop = await open_shop(*engines)
@@ -104,11 +105,15 @@ async def test_what_has_begun_is_never_tried_again(open_shop) -> None:
     assert [len(upstream.generations) for upstream in shop.upstreams] == [1, 0]
 
 
-async def test_the_dearest_deployment_is_held_for_and_the_one_that_answers_is_charged(open_shop) -> None:
-    """Its fallback's price may apply to any request, so the hold has to cover it; the charge goes by what answered."""
-    shop = await open_shop("openai", "openai")
-    answer = await shop.post("/chat/completions", chat(shop.model, max_tokens=40))
-    record = await shop.record(answer)
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_dearest_price_is_held_and_that_of_whoever_answers_is_charged(shop: Shop, fails: bool) -> None:
+    dear = await shop.price(f"{shop.model}-dear", {TokenClass.INPUT: "20.00", TokenClass.OUTPUT: "80.00"})
+    fallback = await shop.deploy("openai", priority=5, sku=dear.sku)
+    shop.upstream.plan(*[Fault.ServerError(500)] * fails)
+    record = await shop.record(await shop.post("/chat/completions", chat(shop.model, max_tokens=12)))
     hold = await shop.hold(record.id)
-    assert record.charged_micro < hold.amount
-    assert (await shop.funds()).settled == record.charged_micro
+    assert record.price_version == (dear if fails else shop.sheet).version
+    assert record.charged_micro == (10 if fails else 1) * (2 * record.usage.input + 8 * 12)
+    assert record.charged_micro <= hold.amount
+    assert hold.amount >= 20 * record.usage.input + 80 * 12
+    assert [len(engine.generations) for engine in (shop.upstream, fallback)] == [1, int(fails)]

@@ -13,8 +13,8 @@ A command that asks a server takes its address from `SURPLUS_URL` and its key fr
 `--key` win over them. `--json` prints what the server answered, for programs. Exit status: 0 done, 1 refused or failed,
 2 used wrongly. What goes wrong is said on stderr, in a line or two.
 
-An instant is `2026-11-21` (the beginning of that day), `2026-11-21T09:00:00Z`, or relative: `+30d`, `-7d`. All times are
-UTC. Money is dollars with up to six decimals; prices are dollars per million tokens.
+An instant is `2026-11-21` (the beginning of that day), `2026-11-21T09:00:00Z`, or relative: `+30d`, `-7d`. All times
+are UTC. Money is dollars with up to six decimals; prices are dollars per million tokens.
 """
 
 

@@ -34,7 +34,8 @@ What the model API answers, what the official Python SDK raises, and whether tha
 waits for as long as `retry-after` says, which is never more than a minute. An error inside of a stream is raised as
 `openai.APIError`, and never tried again.
 
-`upstream` codes that an engine or a provider chose itself are passed on with a 400.
+Where an engine or a provider refuses a request with a code of its own, such as `content_filter`, that code is passed on
+with status 400.
 """
 _NOT_IMPORTED: Final = ("surplus.__main__", "surplus.migrations", "surplus.serving.engines.llamacpp_host")
 """Modules that do something when they are imported; they define no errors."""

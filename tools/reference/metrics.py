@@ -60,7 +60,7 @@ def _codes(values: Iterable[str]) -> str:
 _VALUES = {
     "model": "the models that are served, by the name that customers use",
     "endpoint": _codes(endpoint.name for endpoint in ENDPOINTS.values()),
-    "outcome": _codes(Outcome) + ": done, the caller left, the engine failed, the server went down",
+    "outcome": _codes(Outcome) + ": done, the caller left, the engine failed or refused, the server went down",
     "class": _codes(["uncached", "cache_read", "cache_write", "output"]) + "; every token is in exactly one",
     "code": "the code of the [error](errors.md) that the caller got",
 }

@@ -1,7 +1,7 @@
 """The page of the control plane's routes: from its document, and who may call from asking it with every kind of key."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -22,11 +22,14 @@ instant is ISO 8601 in UTC. [Errors](errors.md) all have one shape.
 answers 404, as if it did not exist. `{org}` is a name or an id.
 """
 _MODELS_INTRO = """
-As OpenAI's, at `/v1`, for keys of the roles {roles}; see the [developer's quick start](../developer/quick-start.md).
+As OpenAI's, for keys of the roles {roles}: see the [developer's quick start](../developer/quick-start.md).
 """
 _EXAMPLES: Final = {"{org}": "acme", "{member}": "nobody@example.com", "{budget}": "bud_0", "{deployment}": "dep_0"}
 _REFUSED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
+_WITH_BODY: Final = ("POST", "PUT", "PATCH")
+_JSON: Final = {"content-type": "application/json"}
+_KEYS: Final = "/api/organizations/acme/keys"
 
 
 class Route(NamedTuple):
@@ -90,9 +93,6 @@ async def _callers(server: Built) -> Mapping[str, str]:
     return {**keys, Role.OPERATOR.value: server.operator_key}
 
 
-_KEYS: Final = "/api/organizations/acme/keys"
-
-
 async def _made(server: Built, path: str, body: Mapping[str, str]) -> str:
     answer = await server.here.post(path, json=body, headers=_bearer(server.operator_key))
     return answer.raise_for_status().json().get("key", "")
@@ -108,16 +108,18 @@ async def _who(server: Built, callers: Mapping[str, str], route: Route) -> str:
 
 async def _refuses(server: Built, client: httpx.AsyncClient, route: Route, key: str | None) -> bool:
     """Whether a request is turned away for who sends it; that its body is empty is found out later, if at all."""
-    examples = {**_EXAMPLES, "{key}": await anext(_fresh_key(server))} if "{key}" in route.path else _EXAMPLES
+    examples = {**_EXAMPLES, "{key}": await _key_id(server)} if "{key}" in route.path else _EXAMPLES
     path = re.sub(r"\{\w+\}", lambda match: examples[match[0]], route.path)
-    body = {} if route.method in {"POST", "PUT", "PATCH"} else None
-    answer = await client.request(route.method, path, json=body, headers={} if key is None else _bearer(key))
+    body = b"{}" if route.method in _WITH_BODY else None
+    headers = _JSON if key is None else {**_JSON, **_bearer(key)}
+    answer = await client.request(route.method, path, content=body, headers=headers)
     return answer.status_code in _REFUSED
 
 
-async def _fresh_key(server: Built) -> AsyncIterator[str]:
+async def _key_id(server: Built) -> str:
+    """The id of a key that nothing has happened to yet: a route may end it."""
     answer = await server.here.post(_KEYS, json={}, headers=_bearer(server.operator_key))
-    yield answer.raise_for_status().json()["id"]
+    return answer.raise_for_status().json()["id"]
 
 
 def _bearer(key: str) -> Mapping[str, str]:

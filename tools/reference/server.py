@@ -1,7 +1,7 @@
 """A whole server without a socket: what it says about itself is what the reference is made from."""
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class Built:
 
 
 @asynccontextmanager
-async def built() -> AsyncIterator[Built]:
+async def built() -> AsyncGenerator[Built]:
     """A server with default settings on an empty data directory."""
     clock = SystemClock()
     with tempfile.TemporaryDirectory() as folder:

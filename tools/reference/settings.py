@@ -8,8 +8,8 @@ from surplus.settings import Settings
 from tools.reference.markdown import code, document, table
 
 _INTRO = """
-A server reads `surplus.toml` in its data directory, or the file that `--config` names. An environment variable wins over
-the file, and `--host` and `--port` of `surplus serve` win over both. Everything has a default, so a file is not needed.
+A server reads `surplus.toml` in its data directory, or the file that `--config` names. An environment variable wins
+over the file, and `--host` and `--port` of `surplus serve` win over both. Everything has a default: no file is needed.
 
 A server does not start with a setting that it does not know, that does not fit its range, or that would have no effect
 beside the others; it names every problem at once, and the nearest name that it knows. `surplus doctor --data DIR` says

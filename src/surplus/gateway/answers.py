@@ -61,7 +61,10 @@ def count_choices(body: Body, whole: Whole) -> Whole:
     """
     if whole.usage is None:
         return whole
-    reply = _object.decode(whole.data)
+    try:
+        reply = _object.decode(whole.data)
+    except msgspec.DecodeError:  # a number that fits no float; what is only passed on is not looked at so closely
+        return replace(whole, degraded=True)
     given: list[Any] = reply["choices"] if isinstance(reply.get("choices"), list) else []
     if not given:
         return replace(whole, degraded=True)

@@ -1,7 +1,7 @@
 """Our side of the connection to the caller: reading the body, answering, and noticing that the caller has gone.
 
-A caller that goes away must not leave work behind on our engines. While `abortable` is entered, its going cancels what
-the request is waiting for, and the wait ends in ClientGone; outside of it only the flag `gone` is set.
+A caller that goes away must not leave work behind. While `abortable` is entered, its going cancels what the request is
+waiting for, at once or after a while, and the wait ends in ClientGone; outside of it only the flag `gone` is set.
 """
 
 import asyncio
@@ -32,7 +32,10 @@ class Client:
         self._task = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._abortable = False
+        self._abort_after_s: float | None = None
+        self._abort: asyncio.TimerHandle | None = None
+        self._aborted = False
+        self._gone_at = 0.0
         self._sending = False
         self.gone = False
         self.started = False
@@ -81,23 +84,36 @@ class Client:
         if self.ended:
             return
         self.gone = True
-        if self._abortable and self._task is not None:
-            self._task.cancel()
+        self._gone_at = asyncio.get_running_loop().time()
+        self._abort_in_time()
 
     @contextmanager
-    def abortable(self) -> Generator[None]:
-        """Within: when the caller goes, whatever is awaited is cancelled and ClientGone is raised here."""
-        if self.gone:
+    def abortable(self, after_s: float = 0.0) -> Generator[None]:
+        """Within: `after_s` seconds after the caller has gone, whatever is awaited is cancelled and ClientGone raised."""
+        if self.gone and not after_s:
             raise ClientGone
-        self._abortable = True
+        self._abort_after_s = after_s
+        self._abort_in_time()
         try:
             yield
         except asyncio.CancelledError:
-            if not self.gone or self._task is None or self._task.uncancel() > 0:
+            if not self._aborted or self._task is None or self._task.uncancel() > 0:
                 raise  # somebody else cancels us: the server is going down
             raise ClientGone from None
         finally:
-            self._abortable = False
+            self._abort_after_s = None
+            if self._abort is not None:
+                self._abort.cancel()
+
+    def _abort_in_time(self) -> None:
+        if self.gone and self._abort_after_s is not None:
+            loop = asyncio.get_running_loop()
+            self._abort = loop.call_at(self._gone_at + self._abort_after_s, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._aborted = True
+            self._task.cancel()
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of the answer."""
@@ -111,6 +127,11 @@ class Client:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
         self._sending = False
         self.last_sent_at = asyncio.get_running_loop().time()
+
+    @property
+    def stuck(self) -> bool:
+        """The caller reads so slowly that sending was given up: nothing more can be sent."""
+        return self._sending
 
     @property
     def idle(self) -> bool:

@@ -101,7 +101,9 @@ class StreamMeter:
     @property
     def complete(self) -> bool:
         """Every choice has said why it finished, so the answer is whole even without a closing [DONE]."""
-        return self.done or (not self._unfinished and sse.payload(self._rest) in {b"", b"[DONE]"})
+        if self._unfinished or self.error is not None:
+            return self.done
+        return self.done or sse.payload(self._rest) in {b"", b"[DONE]"}
 
     def _broken(self, message: str) -> bytes:
         """What follows cannot be trusted. What came before it stands. An error of the engine's own comes first."""

@@ -78,8 +78,10 @@ class Path:
         if body.stream and not endpoint.streams:
             message = f"{endpoint.path} does not stream; leave `stream` out"
             raise BadBody(message, param="stream")
+        client.watch()
         try:
-            admission = await self.admitting.admit(request, endpoint, caller, body)
+            with client.abortable():
+                admission = await self.admitting.admit(request, endpoint, caller, body)
         except SurplusError as error:
             self.metrics.refuse(error)
             raise
@@ -92,7 +94,6 @@ class Path:
         exchange: Exchange | None = None
         handed_on = False
         patience = self.dispatcher.patience
-        client.watch()
         try:
             async with asyncio.timeout(patience.request_s):
                 exchange = await self._dispatch(client, admission)
@@ -118,10 +119,10 @@ class Path:
                 settlement.settle(_cut_short(outcome, admission, exchange))
 
     async def _dispatch(self, client: Client, admission: Admission) -> Exchange:
-        if all(offer.deployment.engine.owned for offer in admission.offers):
-            with client.abortable():
-                return await self.dispatcher.dispatch(admission)
-        return await self.dispatcher.dispatch(admission)  # a provider bills the answer anyway: hear what it says
+        owned = all(offer.deployment.engine.owned for offer in admission.offers)
+        # A provider bills the answer anyway: hear what it says.
+        with client.abortable(0.0 if owned else self.dispatcher.patience.drain_s):
+            return await self.dispatcher.dispatch(admission)
 
     def _client_left(self, admission: Admission, exchange: Exchange | None) -> bool:
         """Charge by the engine's last figures; where it has said nothing yet, by its count of the input.
@@ -168,7 +169,7 @@ class Path:
 
     async def refuse(self, client: Client, error: SurplusError, headers: Headers) -> None:
         """Send the error in the surface's shape: as the answer, or as an event where the answer has begun."""
-        if client.gone or client.ended:
+        if client.gone or client.ended or client.stuck:
             return
         body = surface.error_body(error)
         if client.started:

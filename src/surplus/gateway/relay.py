@@ -1,12 +1,11 @@
 """Relay: the answer goes to the caller as it comes, and is settled before its last byte leaves."""
 
-import asyncio
 from typing import Final
 
 from surplus.gateway import surface
 from surplus.gateway.admission import Admission
 from surplus.gateway.answers import Whole
-from surplus.gateway.client import Client, ClientGone, Headers
+from surplus.gateway.client import Client, Headers
 from surplus.gateway.dispatch import Exchange, Patience
 from surplus.gateway.errors import StreamBroken, UpstreamSilent
 from surplus.gateway.estimate import estimated
@@ -60,7 +59,6 @@ class StreamRelay:
         self._exchange = exchange
         self._meter = exchange.meter
         self._patience = patience
-        self._clock = asyncio.get_running_loop().time
         self._bytes = 0
 
     async def run(self, headers: Headers, keepalive_s: float) -> None:
@@ -72,11 +70,9 @@ class StreamRelay:
         self._settlement.first_token()
         await self._client.start(200, [*STREAM_HEADERS, *headers])
         keepalive = KeepAlive(self._client, keepalive_s)
+        owned = self._exchange.replica.deployment.engine.owned
         try:
-            if self._exchange.replica.deployment.engine.owned:
-                with self._client.abortable():
-                    await self._pump()
-            else:
+            with self._client.abortable(0.0 if owned else self._patience.drain_s):
                 await self._pump()
         except (UpstreamCut, UpstreamTimedOut, StreamBroken) as error:
             await self._broken(error)
@@ -87,7 +83,6 @@ class StreamRelay:
         answer, meter = self._exchange.answer, self._meter
         assert answer is not None
         block = self._exchange.first
-        left_at: float | None = None
         while True:
             self._progress(block)
             if meter.error is not None:
@@ -97,13 +92,9 @@ class StreamRelay:
                 self._exchange.finished = True
                 await self._complete(block)
                 return
-            if self._client.gone:
-                left_at = left_at if left_at is not None else self._clock()
-                if self._clock() - left_at > self._patience.drain_s:
-                    raise ClientGone
-            elif block:
+            if block and not self._client.gone:
                 await self._client.send(block, more=True)
-            data = await answer.chunk(self._patience.idle_s if left_at is None else self._patience.drain_s)
+            data = await answer.chunk(self._patience.idle_s)
             if not data:
                 await self._ended()
                 return
@@ -111,18 +102,15 @@ class StreamRelay:
 
     def _progress(self, block: bytes) -> None:
         self._bytes += len(block)
-        slot, usage = self._settlement.slot, self._meter.usage
-        if usage is None:
-            slot.delivered(self._bytes, self._meter.events)
-        else:
-            slot.update(
-                uncached=usage.uncached,
-                cache_read=usage.cache_read,
-                cache_write=usage.cache_write,
-                output=usage.output,
-                delivered_bytes=self._bytes,
-                delivered_events=self._meter.events,
-            )
+        usage, _ = self.usage()
+        self._settlement.slot.update(
+            uncached=usage.uncached,
+            cache_read=usage.cache_read,
+            cache_write=usage.cache_write,
+            output=usage.output,
+            delivered_bytes=self._bytes,
+            delivered_events=self._meter.events,
+        )
 
     async def _ended(self) -> None:
         """The stream ended without [DONE]: whole if every choice had finished, broken off if not."""

@@ -70,7 +70,8 @@ def limit_headers(standings: Iterable[tuple[str, Standing]]) -> Headers:
 
 def _span(seconds: float) -> str:
     """`350ms`, `12s` or `6m0s`, as OpenAI writes it."""
-    if seconds < 1:
-        return f"{max(0, round(seconds * 1000))}ms"
+    milliseconds = max(0, round(seconds * 1000))
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
     whole = round(seconds)
     return f"{whole}s" if whole < 60 else f"{whole // 60}m{whole % 60}s"

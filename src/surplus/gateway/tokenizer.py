@@ -51,19 +51,28 @@ class Tokenizer:
             return None
 
     async def _count(self, replica: Replica, body: Body) -> int:
-        if replica.deployment.engine in {EngineKind.VLLM, EngineKind.SGLANG}:
-            wanted = {name: body.fields[name] for name in (*_RENDERED, *_TEXTS) if name in body.fields}
-            wanted["model"] = msgspec.json.encode(replica.deployment.upstream_model)
-            return int((await self._ask(replica, "/tokenize", _join(wanted)))["count"])
+        like_vllm = replica.deployment.engine in {EngineKind.VLLM, EngineKind.SGLANG}
         if "messages" in body.fields:
             rendered = {name: body.fields[name] for name in _RENDERED if name in body.fields}
+            if like_vllm:
+                return await self._vllm(replica, rendered)
             prompt = (await self._ask(replica, "/apply-template", _join(rendered)))["prompt"]
             return await self._llama(replica, msgspec.json.encode(prompt), special=False)
         name = next(name for name in _TEXTS if name in body.fields)
         total = 0
         for text in _texts(msgspec.json.decode(body.fields[name], type=_Inputs)):
-            total += len(text) if isinstance(text, list) else await self._llama(replica, msgspec.json.encode(text))
+            if isinstance(text, list):
+                total += len(text)
+            elif like_vllm:
+                total += await self._vllm(replica, {"prompt": msgspec.json.encode(text)})
+            else:
+                total += await self._llama(replica, msgspec.json.encode(text))
         return total
+
+    async def _vllm(self, replica: Replica, fields: dict[str, bytes]) -> int:
+        """Of messages, or of one prompt: it takes no list, and no `input`."""
+        model = msgspec.json.encode(replica.deployment.upstream_model)
+        return int((await self._ask(replica, "/tokenize", _join({**fields, "model": model})))["count"])
 
     async def _llama(self, replica: Replica, content: bytes, *, special: bool = True) -> int:
         flags = b'"add_special":%b,"parse_special":true' % (b"true" if special else b"false")

@@ -24,7 +24,7 @@ from typing import ClassVar
 
 
 class SurplusError(Exception):
-    """Base of every error that leaves a domain.
+    """Base of every error that leaves a domain; by itself, a fault of ours.
 
     `retry_after_s` is how long a caller should wait (seconds); `retryable` says whether trying again can help, None
     where the status already says it.

@@ -16,6 +16,7 @@ class SchemaTooNew(Unavailable):
     """The database was written by a later version of this program."""
 
     code = "schema_too_new"
+    retryable = False
 
 
 def upgrade(database: Database, scripts: Path) -> bool:
