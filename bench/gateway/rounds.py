@@ -85,7 +85,7 @@ def run(plan: Plan) -> Outcome:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
         stack.enter_context(pinned(plan.cores.load))
-        upstream_port = stack.enter_context(_upstream(build("upstream")))
+        upstream_port = stack.enter_context(upstream(build("upstream")))
         servers = [_start(stack, folder, name, starter, upstream_port, plan) for name, starter in plan.starters.items()]
         outcome.versions = {server.name: server.version for server in servers}
         for server in servers:
@@ -113,7 +113,7 @@ def _rotated(servers: Sequence[Server], number: int) -> list[Server]:
 
 
 @contextmanager
-def _upstream(program: Path) -> Generator[int]:
+def upstream(program: Path) -> Generator[int]:
     """Runs the upstream and yields its port."""
     with subprocess.Popen([str(program)], stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Self
@@ -30,7 +31,13 @@ class Peer:
 
     async def request(self) -> None:
         """Read one request into `head` and `body`."""
+        await self.head_only()
+        await self.rest_of_body()
+
+    async def head_only(self) -> None:
         self.head = await self._reader.readuntil(b"\r\n\r\n")
+
+    async def rest_of_body(self) -> None:
         self.body = await self._reader.readexactly(int(self.headers.get("content-length", "0")))
 
     async def send(self, data: bytes) -> None:
@@ -41,6 +48,10 @@ class Peer:
         """End the connection with RST instead of FIN."""
         raw = self._writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    def abort(self) -> None:
+        """End the connection with a bare FIN: over TLS, without a word of it."""
         self._writer.transport.abort()
 
     async def gone(self) -> None:
@@ -59,11 +70,14 @@ Script = Callable[[Peer], Awaitable[None]]
 class ScriptedServer:
     """Runs the script for every connection, and closes it when the script is over."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self._script = script
+        self._host = host
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._running: set[asyncio.Task[None]] = set()
         self.connections = 0
+        self.port = 0
         self.root = ""
 
     @property
@@ -87,9 +101,9 @@ class ScriptedServer:
 
     async def listen(self, port: int = 0) -> None:
         """Take connections on this port, or on a free one."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        self.root = f"http://{host}:{port}"
+        self._server = await asyncio.start_server(self._serve, self._host, port, ssl=self._tls)
+        host, self.port = self._server.sockets[0].getsockname()[:2]
+        self.root = f"{'https' if self._tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.listen()

@@ -50,7 +50,7 @@ def test_it_leads_from_nothing_to_a_sold_token(reader: Reader, document: str) ->
 
 @pytest.mark.parametrize("document", ON_A_SERVER)
 def test_it_works_with_what_an_operator_gives(reader: Reader, document: str) -> None:
-    role = "admin" if "finance" in document else "developer"
+    role = "finance" if "finance" in document else "developer"
     reader.follow(Block("sh", SERVER.format(role=role), 0))
     found = steps(document)
     assert len(found) >= 5

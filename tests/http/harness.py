@@ -64,6 +64,11 @@ async def eventually(condition: Callable[[], Any], what: str = "the condition") 
         await asyncio.sleep(0.002)
 
 
+def _watched() -> bool:
+    """Whether the server is waiting for some caller to leave: it does so a moment after a request was admitted."""
+    return any(task.get_coro().__qualname__ == "Client._until_gone" for task in asyncio.all_tasks())
+
+
 @dataclass
 class Live:
     """A running server: its parts, and where it listens."""
@@ -206,6 +211,12 @@ class Shop:
         self.stack.callback(heard.leave)
         return heard
 
+    async def hang_up(self, caller: Heard, *, reset: bool = False) -> None:
+        """Leave, as the only caller that there is, and wait until the server has noticed."""
+        await eventually(_watched, "the caller to be watched")
+        caller.leave(reset=reset)
+        await eventually(lambda: not _watched(), "the server to notice")
+
     async def records(self) -> Sequence[UsageRecord]:
         """Every usage record of the customer, once all that was settled is loaded."""
         await self.live.quiet()
@@ -238,9 +249,11 @@ class Shop:
     async def new_key(self, **spec: Any) -> KeySecret:
         return await self.live.change(_make_key, self.org, KeySpec(**spec))
 
-    async def price(self, sku: str, dollars: dict[TokenClass, str]) -> PriceSheet:
-        now = CLOCK.now()
-        sheet = await self.live.change(prices.publish, IDS, sku, dollars, effective_from=None, now=now, force=False)
+    async def price(
+        self, sku: str, dollars: dict[TokenClass, str], *, effective_from: float | None = None
+    ) -> PriceSheet:
+        given = {"effective_from": effective_from, "now": CLOCK.now(), "force": False}
+        sheet = await self.live.change(prices.publish, IDS, sku, dollars, **given)
         self.sheets[sheet.version] = sheet
         return sheet
 

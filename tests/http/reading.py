@@ -26,6 +26,8 @@ def embedding(model: str, text: str = PROMPT, **fields: Any) -> dict[str, Any]:
 BODIES = {"/chat/completions": chat, "/completions": completion, "/embeddings": embedding}
 """A small body for each endpoint."""
 GENERATING = ("/chat/completions", "/completions")
+MODES = [(path, stream) for path in BODIES for stream in (False, True) if path in GENERATING or not stream]
+"""Every endpoint, with and without stream where it has one."""
 
 
 def as_request(shop: Shop, path: str, body: dict[str, Any]) -> bytes:

@@ -23,7 +23,7 @@ async def _leave_before_the_answer(shop: Shop, path: str, *, reset: bool = False
     shop.upstream.plan(Fault.HoldFirstByte())
     caller = await shop.dial(as_request(shop, path, BODIES[path](shop.model)))
     await shop.upstream.arrived()
-    caller.leave(reset=reset)
+    await shop.hang_up(caller, reset=reset)
 
 
 @pytest.mark.parametrize("engine", OWN)
@@ -53,7 +53,7 @@ async def test_several_inputs_are_counted_together(open_shop, engine: str, path:
     shop.upstream.plan(Fault.HoldFirstByte())
     caller = await shop.dial(as_request(shop, path, body))
     await shop.upstream.arrived()
-    caller.leave()
+    await shop.hang_up(caller)
     record = await shop.only_record()
     assert (record.usage.input, record.degraded) == (shop.upstream.generations[0].prompt_tokens, False)
 
@@ -75,8 +75,8 @@ async def test_b4_the_answer_of_a_provider_is_heard_out_and_charged(open_shop, p
 @pytest.mark.parametrize("engine", OWN)
 async def test_an_engine_that_cannot_count_leaves_a_degraded_record(open_shop, engine: str) -> None:
     shop = await open_shop(engine)
-    await _leave_before_the_answer(shop, "/chat/completions")
     shop.upstream.plan(Fault.ServerError(500), path="/tokenize")
+    await _leave_before_the_answer(shop, "/chat/completions")
     record = await shop.only_record()
     assert (record.outcome, record.degraded) == (Outcome.ABORTED, True)
     assert record.usage.input > 0
@@ -98,7 +98,7 @@ async def test_a_caller_who_leaves_while_the_hold_waits_is_never_sent_on(open_sh
     try:
         caller = await shop.dial(as_request(shop, "/chat/completions", chat(shop.model)))
         await eventually(lambda: server.funds._group._running, "the hold to wait")
-        caller.leave()
+        await shop.hang_up(caller)
         await eventually(lambda: not server.path.in_flight, "the server to notice")
     finally:
         go_on.set()

@@ -1,4 +1,4 @@
-"""The caller leaves a stream: our own engines are stopped at once, a provider is heard out, and either way it is billed."""
+"""The caller leaves a stream: our own engines are stopped at once, a provider is heard out; either way it is billed."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ SETTINGS = quick(gateway=Gateway(attempts=1))
 
 OWN = ("vllm", "llama-server")
 CLIENT_CLOSED = 499
-FIFTH = " is".encode()
+FIFTH = b" is"
 
 
 async def _abandoned(shop: Shop, index: int = 0) -> Seen:
@@ -34,7 +34,7 @@ async def _leave_after_five_tokens(shop: Shop, path: str, *, reset: bool = False
     shop.upstream.plan(Fault.StallAfter(6 if path == "/chat/completions" else 5))
     caller = await shop.dial(as_request(shop, path, BODIES[path](shop.model, stream=True)))
     await caller.has(FIFTH)
-    caller.leave(reset=reset)
+    await shop.hang_up(caller, reset=reset)
 
 
 @pytest.mark.parametrize("engine", OWN)
@@ -62,8 +62,8 @@ async def test_b2_a_caller_who_leaves_a_running_stream_pays_for_what_was_deliver
     shop.upstream.plan((Fault.Answer(400), Fault.Paced(0.002)))
     caller = await shop.dial(as_request(shop, path, BODIES[path](shop.model, stream=True, max_tokens=400)))
     await caller.has(FIFTH)
+    await shop.hang_up(caller)
     delivered = caller.raw.count(b'"finish_reason":null') - (path == "/chat/completions")
-    caller.leave()
     seen = await _abandoned(shop)
     record = await shop.only_record()
     assert 5 <= delivered <= record.usage.output <= seen.generated_tokens < 400
@@ -77,7 +77,7 @@ async def test_before_the_first_token_the_engine_counts_the_input(open_shop, eng
     shop.upstream.plan(Fault.HoldFirstByte())
     caller = await shop.dial(as_request(shop, path, BODIES[path](shop.model, stream=True)))
     await shop.upstream.arrived()
-    caller.leave()
+    await shop.hang_up(caller)
     seen = await _abandoned(shop)
     record = await shop.only_record()
     assert (record.outcome, record.status) == (Outcome.ABORTED, CLIENT_CLOSED)
@@ -106,7 +106,7 @@ async def test_a_provider_is_heard_out_before_its_first_token_too(open_shop, pat
     shop.upstream.plan(Fault.HoldFirstByte())
     caller = await shop.dial(as_request(shop, path, BODIES[path](shop.model, stream=True)))
     await shop.upstream.arrived()
-    caller.leave()
+    await shop.hang_up(caller)
     shop.upstream.release()
     record = await shop.only_record()
     assert record.outcome is Outcome.ABORTED
@@ -118,7 +118,7 @@ async def test_a_provider_that_breaks_for_nobody_leaves_one_record(open_shop) ->
     shop.upstream.plan((Fault.StallAfter(4), Fault.CutAfter(6)))
     caller = await shop.dial(as_request(shop, "/chat/completions", chat(shop.model, stream=True)))
     await caller.has(b" the")
-    caller.leave()
+    await shop.hang_up(caller)
     shop.upstream.release()
     record = await shop.only_record()
     assert (record.outcome, record.degraded) == (Outcome.ABORTED, True)
@@ -133,7 +133,7 @@ async def test_d4_cancelled_streams_leave_no_slot_taken(open_shop, engine: str) 
         shop.upstream.plan(Fault.StallAfter(3))
         caller = await shop.dial(as_request(shop, "/chat/completions", chat(shop.model, stream=True)))
         await caller.has(b"Hello")
-        caller.leave()
+        await shop.hang_up(caller)
         await shop.upstream.arrived(number + 1)
         shop.upstream.release()
         await shop.live.quiet()

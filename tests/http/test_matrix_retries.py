@@ -6,13 +6,12 @@ from surplus.billing.rating import TokenClass
 from surplus.metering.model import Outcome
 from surplus.settings import Gateway
 from tests.http.harness import Shop, quick
-from tests.http.reading import BODIES, GENERATING, chat, read_stream, refusal
+from tests.http.reading import BODIES, GENERATING, MODES, chat, read_stream, refusal
 from tests.upstream import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = quick(gateway=Gateway(attempts=3, retry_pause_s=0.001, retry_pause_max_s=0.01, first_event_timeout_s=0.3))
 
-RUNS = [(path, stream) for path in BODIES for stream in (False, True) if path in GENERATING or not stream]
 HELPED = [
     Fault.ServerError(500),
     Fault.ServerError(503),
@@ -37,7 +36,7 @@ def _good(shop: Shop, path: str, answer, *, stream: bool) -> None:
         assert answer.json()["usage"]["completion_tokens"] == 12
 
 
-@pytest.mark.parametrize(("path", "stream"), RUNS)
+@pytest.mark.parametrize(("path", "stream"), MODES)
 @pytest.mark.parametrize("fault", HELPED, ids=repr)
 async def test_f2_a_failure_is_answered_by_another_attempt(open_shop, path: str, stream: bool, fault) -> None:
     """One retry engine for all endpoints and both modes; the failed attempt is not billed."""

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from surplus.kit.errors import BadRequest, NotFound, SurplusError, TooLarge
+from surplus.kit.errors import BadRequest, MethodNotAllowed, NotFound, SurplusError, TooLarge
 from surplus.wire.errors import ErrorAnswer, ErrorBody
 
 log: Final = logging.getLogger(__name__)
@@ -33,13 +33,6 @@ _WORDS: Final[Mapping[str, str]] = {
     "missing": "it is required",
 }
 """Of the problems that pydantic finds, those that it does not put into words for the caller of an API."""
-
-
-class MethodNotAllowed(BadRequest):
-    """The path exists, but not with this method."""
-
-    status = 405
-    code = "method_not_allowed"
 
 
 def declared(*more: int) -> dict[int | str, dict[str, Any]]:

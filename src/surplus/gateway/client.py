@@ -89,7 +89,7 @@ class Client:
 
     @contextmanager
     def abortable(self, after_s: float = 0.0) -> Generator[None]:
-        """Within: `after_s` seconds after the caller has gone, whatever is awaited is cancelled and ClientGone raised."""
+        """Within: `after_s` seconds after the caller has gone, what is awaited is cancelled and ClientGone raised."""
         if self.gone and not after_s:
             raise ClientGone
         self._abort_after_s = after_s

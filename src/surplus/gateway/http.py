@@ -10,19 +10,12 @@ from surplus.gateway.client import Client
 from surplus.gateway.endpoints import ENDPOINTS
 from surplus.gateway.errors import ModelNotFound
 from surplus.gateway.path import Path
-from surplus.kit.errors import BadRequest, NotFound, SurplusError
+from surplus.kit.errors import MethodNotAllowed, NotFound, SurplusError
 from surplus.kit.ids import Ids
 from surplus.serving.model import ModelInfo
 from surplus.serving.replicas import Pool
 
 PREFIX: Final = "/v1"
-
-
-class MethodNotAllowed(BadRequest):
-    """The path exists, but not with this method."""
-
-    status = 405
-    code = "method_not_allowed"
 
 
 class Gateway:

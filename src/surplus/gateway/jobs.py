@@ -130,8 +130,7 @@ class Loader:
     async def _interrupted(self, entry: Admitted, state: SlotState | None) -> Settled:
         usage = TokenUsage()
         if state is not None:
-            output = max(state.output, state.delivered_events)
-            usage = TokenUsage(state.uncached, state.cache_read, state.cache_write, output)
+            usage = TokenUsage(state.uncached, state.cache_read, state.cache_write, state.output)
         sheet = await self._database.read(billing.price_sheet, entry.sku, entry.price_version)
         return Settled(
             admitted=entry,

@@ -119,6 +119,8 @@ class Path:
                 settlement.settle(_cut_short(outcome, admission, exchange))
 
     async def _dispatch(self, client: Client, admission: Admission) -> Exchange:
+        if client.gone:
+            raise ClientGone
         owned = all(offer.deployment.engine.owned for offer in admission.offers)
         # A provider bills the answer anyway: hear what it says.
         with client.abortable(0.0 if owned else self.dispatcher.patience.drain_s):

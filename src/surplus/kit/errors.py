@@ -6,6 +6,7 @@ SurplusError                 500  internal
 ├── Unauthenticated          401  invalid_api_key
 ├── Forbidden                403  forbidden
 ├── NotFound                 404  not_found
+├── MethodNotAllowed         405  method_not_allowed
 ├── Conflict                 409  conflict
 │   └── IdempotencyConflict  409  idempotency_conflict
 ├── TooLarge                 413  too_large
@@ -84,6 +85,13 @@ class NotFound(SurplusError):
 
     status = 404
     code = "not_found"
+
+
+class MethodNotAllowed(SurplusError):
+    """The address exists, but not with this method."""
+
+    status = 405
+    code = "method_not_allowed"
 
 
 class Conflict(SurplusError):

@@ -63,6 +63,13 @@ def test_nobody_is_told_to_wait_for_more_than_a_minute(seconds: float | None, se
     assert dict(surface.error_headers(Limited("m", retry_after_s=seconds))).get(b"retry-after") == sent
 
 
+@pytest.mark.parametrize(("seconds", "sent"), [(0.0, b"0"), (0.25, b"250"), (0.999, b"999"), (1.0, None), (60.0, None)])
+def test_less_than_a_second_is_said_to_those_who_can_read_it(seconds: float, sent: bytes | None) -> None:
+    headers = dict(surface.error_headers(Limited("m", retry_after_s=seconds)))
+    assert headers.get(b"retry-after-ms") == sent
+    assert int(headers[b"retry-after"]) >= 1
+
+
 def test_what_cannot_help_has_no_time_to_wait_for() -> None:
     headers = dict(surface.error_headers(Exhausted("m", retry_after_s=5)))
     assert headers[b"x-should-retry"] == b"false"

@@ -5,7 +5,7 @@ import math
 import select
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from surplus.serving.http1.origin import Origin
 from surplus.serving.http1.response import Response
@@ -46,8 +46,7 @@ class Connection(asyncio.Protocol):
     # ---- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are such without being derived from it
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.alive = True
 
@@ -145,7 +144,7 @@ class Connection(asyncio.Protocol):
     @property
     def read_up(self) -> bool:
         """Whether all of the answer that has come was taken, and more may come."""
-        return self.alive and self.response is not None and not self.response.held and not self.response.over
+        return self.alive and self.response is not None and not self.response.unread and not self.response.over
 
     def rest(self) -> None:
         """Let go of an answer that is over; the next request may come."""

@@ -3,9 +3,9 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import chain, zip_longest
-from typing import Final
+from typing import Any, Final
 
 from surplus.serving.http1.connection import Connection
 from surplus.serving.http1.origin import Origin
@@ -55,32 +55,38 @@ async def _look_up(origin: Origin) -> list[str]:
     return [address for address in chain(*zip_longest(first, other)) if address is not None]
 
 
-async def race(addresses: list[str], reach: Callable[[str], Awaitable[Connection]]) -> Connection:
+async def race(
+    addresses: Sequence[str],
+    reach: Callable[[str], Coroutine[Any, Any, Connection]],
+    *,
+    next_after_s: float = NEXT_AFTER_S,
+) -> Connection:
     """The first connection that comes about; the others are given up. Raises what the first address raised.
 
     Ours and not `create_connection(happy_eyeballs_delay=...)`, which uvloop does not know.
     """
-    waiting = list(addresses)
-    running: list[asyncio.Future[Connection]] = []
+    waiting = list(reversed(addresses))
+    attempts: list[asyncio.Task[Connection]] = []
+    going: set[asyncio.Task[Connection]] = set()
     try:
-        while waiting or any(not each.done() for each in running):
+        while waiting or going:
             if waiting:
-                running.append(asyncio.ensure_future(reach(waiting.pop(0))))
-            going = [each for each in running if not each.done()]
-            delay = NEXT_AFTER_S if waiting else None
-            done, _ = await asyncio.wait(going, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                if each.exception() is None:
-                    running.remove(each)
-                    return each.result()
-        return running[0].result()
+                attempts.append(asyncio.create_task(reach(waiting.pop())))
+                going.add(attempts[-1])
+            limit = next_after_s if waiting else None
+            done, going = await asyncio.wait(going, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in done:
+                if attempt.exception() is None:
+                    attempts.remove(attempt)
+                    return attempt.result()
+        return attempts[0].result()
     finally:
-        for each in running:
-            _give_up(each)
+        for attempt in attempts:
+            attempt.cancel()
+            attempt.add_done_callback(_give_up)
 
 
-def _give_up(attempt: asyncio.Future[Connection]) -> None:
-    if not attempt.done():
-        attempt.cancel()
-    elif attempt.exception() is None:
+def _give_up(attempt: "asyncio.Task[Connection]") -> None:
+    """An attempt may have succeeded all the same, at the last moment."""
+    if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().abort()

@@ -38,21 +38,22 @@ class Pool:
 
     async def connect(self, origin: Origin, timeout_s: float) -> Connection:
         """A new connection. Raises OSError, TimeoutError after `timeout_s` seconds, UnicodeError for a bad name."""
+        self._refuse_if_closed()
         make = partial(Connection, origin, lost=self._lost, settled=self.release)
         async with asyncio.timeout(timeout_s):
             connection = await self._dialer.dial(origin, make)
-        if self._emptied is not None:
-            connection.abort()
-            raise ConnectionError("the server is shutting down")
         if connection.alive:
             self._open.add(connection)
+        if self._emptied is not None:
+            connection.abort()
+        self._refuse_if_closed()
         return connection
 
     def release(self, connection: Connection) -> None:
         """Keep a connection whose answer is complete. One whose answer is read as far as it came gets a moment.
 
-        For as a rule the last event of a stream and the end of the body that carries it come in two packets, and whoever
-        has seen that event stops reading: without the moment, no streaming connection would be used twice.
+        For as a rule the last event of a stream and the end of the body that carries it come in two packets, and who has
+        seen that event stops reading: without the moment, no connection would be used for two streams.
         """
         if connection.reusable:
             connection.rest()
@@ -74,6 +75,10 @@ class Pool:
             connection.abort()
         if self._open:
             await self._emptied.wait()
+
+    def _refuse_if_closed(self) -> None:
+        if self._emptied is not None:
+            raise ConnectionError("the server is shutting down")
 
     def _lost(self, connection: Connection) -> None:
         self._open.discard(connection)

@@ -55,6 +55,11 @@ class Response:
         """Whether nothing more can come."""
         return self.ended or self.error is not None
 
+    @property
+    def unread(self) -> bool:
+        """Whether `take` would give anything."""
+        return bool(self._parts)
+
     def feed(self, data: bytes) -> None:
         """Take what was read. Bytes after the end are nobody's, and spoil the connection."""
         parser = self._parser

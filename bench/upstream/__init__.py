@@ -1,0 +1,1 @@
+"""What the client towards engines costs by itself."""
