@@ -85,8 +85,12 @@ async def test_a_certificate_can_be_believed_by_way_of_the_environment(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_the_two_schemes_do_not_fit_each_other(upstream: HttpUpstream, scheme: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.gone()
+
     tls = serving("127.0.0.1") if scheme == "http" else None
-    async with ScriptedServer(keep_answering, tls=tls) as server:
+    async with ScriptedServer(script, tls=tls) as server:
         server.root = f"{scheme}://127.0.0.1:{server.port}"
         with pytest.raises(UpstreamUnreachable):
             await ask(upstream, server)

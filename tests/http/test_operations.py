@@ -1,9 +1,10 @@
-"""What an operator sees of a server, and how it begins and ends; all in one process. Real processes: the file beside."""
+"""What an operator sees of a server, how it recovers, and what it remembers; all in the test's own process."""
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,11 +12,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from surplus.billing.budgets import BudgetScope, Period
+from surplus.kit.money import format_dollars
 from surplus.settings import Gateway, Settings
 from tests.http.books import check_books
 from tests.http.harness import Live, Shop, eventually, opened, quick, running
 from tests.http.reading import BODIES, as_request, chat, read_stream, refusal
-from tests.upstream import Fault, FaultyUpstream
+from tests.upstream import Fault
 
 SETTINGS = quick(gateway=Gateway(attempts=1))
 
@@ -100,16 +102,13 @@ async def test_a_server_whose_books_do_not_answer_is_not_ready_but_alive(tmp_pat
         assert (await _get(live, "/readyz")).status_code == 200
 
 
-async def test_b9_a_server_that_stops_lets_streams_end_and_takes_no_new_ones(tmp_path: Path) -> None:
-    async with FaultyUpstream() as upstream, _shop(tmp_path / "data") as shop:
-        assert upstream.port
+async def test_a_server_that_drains_lets_streams_end_and_takes_no_new_requests(tmp_path: Path) -> None:
+    async with _shop(tmp_path) as shop:
         shop.upstream.plan(Fault.StallAfter(3))
-        client = await shop.client()
-        await client.get("/models")  # a connection that is open when the server stops
         stream = asyncio.create_task(shop.post("/chat/completions", chat(shop.model, stream=True)))
         await shop.upstream.arrived()
         shop.live.server.path.draining = True
-        refused = await client.post("/chat/completions", json=chat(shop.model))
+        refused = await shop.post("/chat/completions", chat(shop.model))
         refusal(refused, 503, "draining")
         assert refused.headers["retry-after"] == "1"
         assert (await _get(shop.live, "/readyz")).json()["why"] == ["shutting down"]
@@ -119,28 +118,25 @@ async def test_b9_a_server_that_stops_lets_streams_end_and_takes_no_new_ones(tmp
 
 
 async def test_a11_what_was_spent_is_still_spent_after_a_restart(tmp_path: Path) -> None:
-    async with FaultyUpstream("after") as after:
-        async with _shop(tmp_path) as shop:
-            record = await shop.record(await shop.post("/chat/completions", chat(shop.model)))
-            held = (await shop.hold(record.id)).amount
-            await shop.set_budget(scope=BudgetScope.KEY, scope_id=shop.key.id, cap_micro=held, period=Period.MONTH)
-            spent = await shop.record(await shop.post("/chat/completions", chat(shop.model)))
-            before = await shop.funds()
-        async with running(tmp_path, SETTINGS) as live:
-            again = Shop(live, shop.org, shop.neighbour, shop.secret, shop.model, shop.sheets, shop.stack)
-            async with again.stack:
-                again.upstreams.clear()
-                assert await again.funds() == before
-                assert len(await again.records()) == 2
-                assert after.port
-                await again.deploy("openai")
-                error = refusal(await again.post("/chat/completions", chat(shop.model)), 429, "insufficient_quota")
-                assert f"{(held - spent.charged_micro) / 1e6:.6f} USD available" in error["message"]
-                assert (await live.verify()).ok
+    async with _shop(tmp_path) as shop:
+        record = await shop.record(await shop.post("/chat/completions", chat(shop.model)))
+        held = (await shop.hold(record.id)).amount
+        key = shop.key.id
+        await shop.set_budget(scope=BudgetScope.KEY, scope_id=key, cap_micro=held, period=Period.MONTH)
+        spent = await shop.record(await shop.post("/chat/completions", chat(shop.model)))
+        before = await shop.funds()
+    async with running(tmp_path, SETTINGS) as live, AsyncExitStack() as stack:
+        again = replace(shop, live=live, stack=stack, upstreams=[])
+        await again.deploy("openai")
+        assert await again.funds() == before
+        assert len(await again.records()) == 2
+        error = refusal(await again.post("/chat/completions", chat(shop.model)), 429, "insufficient_quota")
+        assert f"{format_dollars(held - spent.charged_micro)} USD available" in error["message"]
+        assert (await live.verify()).ok
 
 
-async def test_a_silent_journal_disk_refuses_requests_and_keeps_what_was_settled(tmp_path: Path) -> None:
-    """Loading waits while the books are away; what was answered meanwhile is recorded when they are back."""
+async def test_b7_what_the_books_do_not_take_now_is_kept_and_loaded_later(tmp_path: Path) -> None:
+    """The journal has it until it is committed, and nothing is taken out before."""
     async with _shop(tmp_path) as shop:
         await shop.post("/chat/completions", chat(shop.model))
         with closing(sqlite3.connect(shop.live.server.database.path)) as books:
