@@ -38,7 +38,7 @@ from surplus.gateway.upkeep import Upkeep
 from surplus.identity import service as identity
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
-from surplus.kit.clock import SystemClock
+from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
 from surplus.kit.errors import SurplusError
@@ -194,26 +194,35 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         app=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
-    metrics.gauge("surplus_in_flight", "Requests being served", lambda: path.in_flight)
-    metrics.gauge("surplus_journal_lag_bytes", "Journal that is not in the database yet", lambda: loader.lag_bytes)
-    metrics.gauge("surplus_unwritten_settlements", "Settlements that the disk refused", lambda: ledgered.unwritten)
-    metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: slots.in_use)
-    api = create_api(
+    _gauges(server, metrics)
+    api = _control_plane(server, clock, ids, registry if settings.metrics.enabled else None)
+    server.app = split(gateway_http.PREFIX, server.app, api)
+    return server
+
+
+def _gauges(server: Server, metrics: Metrics) -> None:
+    lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
+    metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
+    metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
+    metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
+    metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+
+
+def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> ASGIApp:
+    return create_api(
         ApiDeps(
-            database=database,
+            database=server.database,
             clock=clock,
             ids=ids,
-            refresh=refresh.now,
-            pool=pool,
+            refresh=server.refresh.now,
+            pool=server.pool,
             not_ready=server.not_ready,
-            in_flight=lambda: path.in_flight,
-            journal_lag_bytes=lambda: loader.lag_bytes,
-            registry=registry if settings.metrics.enabled else None,
+            in_flight=lambda: server.path.in_flight,
+            journal_lag_bytes=lambda: server.loader.lag_bytes,
+            registry=registry,
             version=__version__,
         )
     )
-    server.app = split(gateway_http.PREFIX, server.app, api)
-    return server
 
 
 def _patience(settings: Settings) -> Patience:

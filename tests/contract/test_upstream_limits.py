@@ -12,6 +12,7 @@ from tests.contract.test_upstream_contract import SOON_S, post, rest, upstream
 __all__ = ["upstream"]
 
 FILLER = b"a" * 1000
+LARGE = bytes(64 * 1024 * 1024)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ async def test_a_refusal_comes_through_although_the_body_is_not_taken(upstream: 
         await peer.gone()
 
     async with ScriptedServer(script) as server:
-        answer = await post(upstream, server.url, body=bytes(64 * 1024 * 1024))
+        answer = await post(upstream, server.url, body=LARGE)
         assert answer.status == 413
         assert await answer.read(100, SOON_S) == b"too large"
         answer.release()
@@ -120,8 +121,7 @@ async def test_a_body_that_is_never_taken_times_out(upstream: Upstream) -> None:
 
     async with ScriptedServer(script) as server:
         with pytest.raises(UpstreamTimedOut):
-            body = bytes(64 * 1024 * 1024)
-            await post(upstream, server.url, body=body, connect_timeout_s=0.1, first_byte_timeout_s=0.1)
+            await post(upstream, server.url, body=LARGE, connect_timeout_s=0.1, first_byte_timeout_s=0.1)
 
 
 async def test_a_reset_while_a_body_is_sent(upstream: Upstream) -> None:
@@ -131,7 +131,7 @@ async def test_a_reset_while_a_body_is_sent(upstream: Upstream) -> None:
 
     async with ScriptedServer(script) as server:
         with pytest.raises(UpstreamUnreachable):
-            await post(upstream, server.url, body=bytes(64 * 1024 * 1024))
+            await post(upstream, server.url, body=LARGE)
         assert server.connections == 1
 
 

@@ -12,7 +12,6 @@ import surplus
 from surplus.billing.errors import Unpriced
 from surplus.gateway import errors as gateway
 from surplus.gateway import surface
-from surplus.gateway.http import MethodNotAllowed
 from surplus.identity import errors as identity
 from surplus.kit import errors as kit
 from surplus.kit.db import StoreUnavailable
@@ -51,7 +50,7 @@ SURFACE: Final[Sequence[SurplusError]] = (
     gateway.RoleMayNotCall(""),
     gateway.ModelNotFound(""),
     kit.NotFound(""),
-    MethodNotAllowed(""),
+    kit.MethodNotAllowed(""),
     gateway.BodyTooLarge(""),
     kit.Limited(""),
     gateway.BudgetInFlight(""),

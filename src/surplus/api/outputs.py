@@ -31,14 +31,17 @@ def exact(grains: int) -> str:
 
 
 def organization(found: identity.Organization) -> organizations.Organization:
+    """A customer, or the operator."""
     return organizations.Organization(id=found.id, name=found.name, created_at=iso(found.created_at))
 
 
 def project(found: identity.Project) -> projects.Project:
+    """A part of an organization."""
     return projects.Project(id=found.id, organization=found.org, name=found.name, created_at=iso(found.created_at))
 
 
 def member(found: identity.Member) -> members.Member:
+    """A person of an organization."""
     return members.Member(
         id=found.id,
         organization=found.org,
@@ -49,10 +52,12 @@ def member(found: identity.Member) -> members.Member:
 
 
 def key(found: identity.Key) -> keys.Key:
+    """A key, without any secret."""
     return keys.Key(**_key(found))
 
 
 def key_created(secret: identity.KeySecret) -> keys.KeyCreated:
+    """A key with its token, the one time that it is shown."""
     return keys.KeyCreated(**_key(secret.key), key=secret.token)
 
 
@@ -69,6 +74,7 @@ def _key(found: identity.Key) -> dict[str, Any]:
 
 
 def balance(funds: Funds) -> money.Balance:
+    """A wallet; `settled` is what was charged."""
     return money.Balance(
         available=format_dollars(funds.available),
         held=format_dollars(funds.held),
@@ -78,6 +84,7 @@ def balance(funds: Funds) -> money.Balance:
 
 
 def entry(found: WalletEntry) -> money.Entry:
+    """What happened to a wallet. Only a placed hold sets money aside."""
     one = found.entry
     return money.Entry(
         seq=one.seq,
@@ -94,6 +101,7 @@ def entry(found: WalletEntry) -> money.Entry:
 
 
 def budget(state: billing_budgets.BudgetState) -> budgets.Budget:
+    """A budget and its present window."""
     found = state.budget
     return budgets.Budget(
         id=found.id,
@@ -111,6 +119,7 @@ def budget(state: billing_budgets.BudgetState) -> budgets.Budget:
 
 
 def report(found: Report) -> usage.Usage:
+    """Sums, in all and by model."""
     models = tuple(usage.ModelUsage(model=one.model, **_totals(one.totals)) for one in found.models)
     return usage.Usage(**_totals(found.totals), models=models)
 
@@ -121,6 +130,7 @@ def _totals(totals: Totals) -> dict[str, Any]:
 
 
 def record(found: UsageRecord) -> usage.Record:
+    """What one request consumed."""
     plain = ("id", "project", "key", "model", "deployment", "endpoint", "stream", "status", "degraded")
     return usage.Record(
         **{name: getattr(found, name) for name in plain},
@@ -140,6 +150,7 @@ def record(found: UsageRecord) -> usage.Record:
 
 
 def invoice(found: identity.Organization, month: str, statement: Statement) -> invoices.Invoice:
+    """The draft of a month's invoice."""
     lines = tuple(
         invoices.InvoiceLine(
             model=line.model,
@@ -167,6 +178,7 @@ def invoice(found: identity.Organization, month: str, statement: Statement) -> i
 
 
 def price(sheet: PriceSheet) -> prices.Price:
+    """One version of a model's prices, in dollars per million tokens."""
     each = {name.value: format_price(sheet.prices[name].amount_pico) for name in TokenClass}
     return prices.Price(
         model=sheet.sku,
@@ -178,12 +190,14 @@ def price(sheet: PriceSheet) -> prices.Price:
 
 
 def deployment(found: serving.Deployment) -> deployments.Deployment:
+    """A deployment."""
     plain: dict[str, Any] = {name: getattr(found, name) for name in deployments.Deployment.model_fields}
     plain |= {"engine": found.engine.value, "created_at": iso(found.created_at)}
     return deployments.Deployment(**plain)
 
 
 def replica(found: Replica, monotonic: float) -> deployments.Replica:
+    """A running engine, with its breaker as of `monotonic` seconds."""
     return deployments.Replica(
         id=found.id,
         deployment=found.deployment.id,

@@ -129,11 +129,6 @@ class Client:
         self.last_sent_at = asyncio.get_running_loop().time()
 
     @property
-    def stuck(self) -> bool:
-        """The caller reads so slowly that sending was given up: nothing more can be sent."""
-        return self._sending
-
-    @property
     def idle(self) -> bool:
         """The answer has begun, has not ended, and nothing is being sent right now."""
         return self.started and not self.ended and not self._sending and not self.gone

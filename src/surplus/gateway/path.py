@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from surplus.serving.replicas import Replica
 
 CLIENT_CLOSED: Final = 499
 """The status in the record of a request whose caller left before there was one (nginx's number for it)."""
+LAST_WORDS_S: Final = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,11 +173,13 @@ class Path:
 
     async def refuse(self, client: Client, error: SurplusError, headers: Headers) -> None:
         """Send the error in the surface's shape: as the answer, or as an event where the answer has begun."""
-        if client.gone or client.ended or client.stuck:
+        if client.gone or client.ended:
             return
         body = surface.error_body(error)
         if client.started:
-            await client.send(event(body), more=False)
+            with suppress(TimeoutError):  # a caller who does not read gets no more: its connection is closed
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await client.send(event(body), more=False)
             return
         await client.start(error.status, [*surface.error_headers(error), *headers])
         await client.send(body, more=False)

@@ -5,6 +5,7 @@ from typing import Final
 from surplus.gateway import surface
 from surplus.gateway.admission import Admission
 from surplus.gateway.answers import Whole
+from surplus.gateway.bounds import OUTPUT_MAX
 from surplus.gateway.client import Client, Headers
 from surplus.gateway.dispatch import Exchange, Patience
 from surplus.gateway.errors import StreamBroken, UpstreamSilent
@@ -60,6 +61,7 @@ class StreamRelay:
         self._meter = exchange.meter
         self._patience = patience
         self._bytes = 0
+        self._most = estimated(admission.bounds, exchange.replica.deployment, events=OUTPUT_MAX)
 
     async def run(self, headers: Headers, keepalive_s: float) -> None:
         """Relay to the end. Raises ClientGone where the caller's going has to be answered by someone else.
@@ -101,15 +103,17 @@ class StreamRelay:
             block = meter.feed(data)
 
     def _progress(self, block: bytes) -> None:
+        """Note in the in-flight slot what would be charged if this process ended now; `usage` says the same at the end."""
         self._bytes += len(block)
-        usage, _ = self.usage()
+        meter = self._meter
+        usage = meter.usage or self._most
         self._settlement.slot.update(
             uncached=usage.uncached,
             cache_read=usage.cache_read,
             cache_write=usage.cache_write,
-            output=usage.output,
+            output=usage.output if meter.usage is not None else min(meter.events, usage.output),
             delivered_bytes=self._bytes,
-            delivered_events=self._meter.events,
+            delivered_events=meter.events,
         )
 
     async def _ended(self) -> None:

@@ -1,7 +1,9 @@
 """Real stores for every test: a database, a journal, slots."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database, metadata
 from surplus.kit.journal import Journal, Slots
 from tests.unit.gateway.parts import NOW
+from tests.unit.gateway.stage import Cast, Opener, staged
 
 
 @pytest.fixture
@@ -37,3 +40,13 @@ def slots(tmp_path: Path) -> Iterator[Slots]:
     slots = Slots.open(tmp_path / "slots", 8)
     yield slots
     slots.close()
+
+
+@pytest.fixture
+async def open_stage(tmp_path: Path, database: Database) -> AsyncIterator[Opener]:
+    async with AsyncExitStack() as stack:
+
+        async def open_one(*engines: Any, **given: Any) -> Cast:
+            return await stack.enter_async_context(staged(tmp_path, database, *engines, **given))
+
+        yield open_one

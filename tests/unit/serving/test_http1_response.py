@@ -1,6 +1,7 @@
 """One answer, fed in pieces of any size."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import hypothesis.strategies as st
 import pytest
@@ -14,7 +15,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
     """The data, cut at these places."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         yield data[start:end]
 
 

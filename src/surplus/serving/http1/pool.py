@@ -52,8 +52,8 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Keep a connection whose answer is complete. One whose answer is read as far as it came gets a moment.
 
-        For as a rule the last event of a stream and the end of the body that carries it come in two packets, and who has
-        seen that event stops reading: without the moment, no connection would be used for two streams.
+        For as a rule the last event of a stream and the end of the body that carries it come in two packets, and who
+        has seen that event stops reading: without the moment, no connection would be used for two streams.
         """
         if connection.reusable:
             connection.rest()
