@@ -15,7 +15,7 @@ from tools.reference import commands
 MADE = ROOT / "docs" / "reference"
 GUIDES = [ROOT / "README.md", *sorted(file for file in (ROOT / "docs").rglob("*.md") if file.parent != MADE)]
 METRIC = re.compile(r"\b(?:surplus|gen_ai)_[a-z_]+_[a-z]+\b")
-COMMAND = re.compile(r"(?:^|`|\$\()surplus ((?:[a-z-]+ ?){1,2})([^`\n]*(?:\\\n[^`\n]*)*)", re.MULTILINE)
+COMMAND = re.compile(r"(?:^|`|\$\()surplus ((?:[a-z-]+ ?){1,2})([^`\n]*)", re.MULTILINE)
 OPTION = re.compile(r"(?<!\S)--[a-z-]+")
 SETTINGS = {setting.name: setting for setting in describe(Settings)}
 SECTIONS = {name.partition(".")[0] for name in SETTINGS}
@@ -23,12 +23,12 @@ HISTOGRAM = re.compile(r"_\{bucket,sum,count\}")
 
 
 def shown(guide: Path) -> str:
-    """The text of a guide without what commands answered."""
+    """The text of a guide without what commands answered, a command on one line."""
     text = guide.read_text()
     for block in blocks(guide):
         if block.language == "text":
             text = text.replace(block.text, "")
-    return text
+    return text.replace("\\\n", " ")
 
 
 @pytest.fixture(params=GUIDES, ids=lambda guide: str(guide.relative_to(ROOT)))

@@ -71,6 +71,20 @@ async def test_b2_a_caller_who_leaves_a_running_stream_pays_for_what_was_deliver
 
 
 @pytest.mark.parametrize("engine", OWN)
+async def test_b3_a_partial_record_is_priced_like_any_other(open_shop, engine: str) -> None:
+    """By its real classes of tokens, at the price that was in force when it was admitted."""
+    shop = await open_shop(engine)
+    shop.upstream.plan((Fault.Cached(4), Fault.StallAfter(4)))
+    caller = await shop.dial(as_request(shop, "/chat/completions", chat(shop.model, stream=True)))
+    await caller.has(b" the")
+    await shop.hang_up(caller)
+    seen = await _abandoned(shop)
+    record = await shop.only_record()
+    assert (record.usage.uncached, record.usage.cache_read) == (seen.prompt_tokens - 4, 4)
+    assert record.charged_micro == 2 * (seen.prompt_tokens - 4) + 2 + 8 * 3
+
+
+@pytest.mark.parametrize("engine", OWN)
 @pytest.mark.parametrize("path", GENERATING)
 async def test_before_the_first_token_the_engine_counts_the_input(open_shop, engine: str, path: str) -> None:
     shop = await open_shop(engine)

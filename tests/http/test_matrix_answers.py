@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from surplus.ledger.model import HoldState
+from surplus.billing.rating import TokenClass
+from surplus.ledger import service as ledger
+from surplus.ledger.model import EntryKind, HoldState
 from surplus.metering.model import Outcome
 from surplus.settings import Gateway
-from tests.http.harness import quick
-from tests.http.reading import BODIES, GENERATING, check_headers, refusal
+from tests.http.harness import Shop, quick
+from tests.http.reading import BODIES, GENERATING, MODES, check_headers, refusal
 from tests.upstream import Fault
 from tests.upstream.behaviour import Behaviour
 
@@ -144,3 +146,43 @@ async def test_c5_reasoning_is_a_part_of_the_output(open_shop, engine: str, stre
     assert record.usage.output == 17 == shop.upstream.usage.completion
     assert record.usage.reasoning == 5
     assert record.charged_micro == 2 * record.usage.input + 8 * 17
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_c4_a_cached_token_without_a_price_of_its_own_costs_what_input_costs(
+    open_shop, engine: str, stream: bool
+) -> None:
+    shop = await open_shop(engine, price={TokenClass.INPUT: "3.00", TokenClass.OUTPUT: "0.00"})
+    shop.upstream.plan(Fault.Cached(5))
+    await shop.post("/chat/completions", BODIES["/chat/completions"](shop.model, stream=stream))
+    record = await shop.only_record()
+    assert record.usage.cache_read == 5
+    assert record.charged_micro == 3 * shop.upstream.generations[0].prompt_tokens
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("path", "stream"), MODES)
+async def test_b12_an_answer_without_usage_leaves_a_degraded_record_and_not_none(
+    open_shop, path: str, engine: str, stream: bool
+) -> None:
+    shop = await open_shop(engine)
+    shop.upstream.plan(Fault.NoUsage())
+    fields = {"stream": True} if stream else {}
+    assert (await shop.post(path, BODIES[path](shop.model, **fields))).status_code == 200
+    record = await shop.only_record()
+    assert record.degraded
+    assert record.charged_micro > 0
+    assert record.usage.output >= shop.upstream.usage.completion
+
+
+@pytest.mark.parametrize(("path", "stream"), MODES)
+async def test_c11_a_request_is_charged_its_cost_and_charged_once(shop: Shop, path: str, stream: bool) -> None:
+    """Not one per request, and not again at the end of a stream: one entry in the ledger, for what was used."""
+    fields = {"stream": True} if stream else {}
+    await shop.post(path, BODIES[path](shop.model, **fields))
+    record = await shop.only_record()
+    entries = await shop.live.read(ledger.entries, f"wallet:{shop.org.id}", limit=100)
+    charges = [entry.amount_micro for entry in entries if entry.kind is EntryKind.POST]
+    assert charges == [record.charged_micro] == [record.cost_micro]
+    assert record.cost_micro == 2 * record.usage.input + 8 * record.usage.output

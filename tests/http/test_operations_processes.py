@@ -168,10 +168,10 @@ async def test_b7_killed_under_load_every_request_has_one_record_and_no_hold_rem
         assert sum(record.usage.output for record in records.values()) <= truth.completion
 
 
-async def _refused_start(data: Path) -> str:
+async def _refused_start(data: Path, **environment: str) -> str:
     """What a server that does not start says; it has to end by itself, with 1."""
     log = data.parent / "refused.log"
-    handle = await launch(data, log)
+    handle = await launch(data, log, **environment)
     async with asyncio.timeout(START_S):
         said, _ = await handle.communicate()
     assert handle.returncode == 1
@@ -209,9 +209,14 @@ async def test_g12_nothing_is_open_without_a_key(tmp_path: Path) -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_settings_come_from_the_environment_and_a_wrong_one_stops_the_start(tmp_path: Path) -> None:
-    handle = await launch(tmp_path / "data", tmp_path / "log", SURPLUS_GATEWAY_SLOTS="none")
-    async with asyncio.timeout(START_S):
-        await handle.communicate()
-    assert handle.returncode == 1
-    assert "SURPLUS_GATEWAY_SLOTS must be a whole number" in (tmp_path / "log").read_text()
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("SURPLUS_GATEWAY_SLOTS", "none", "must be a whole number"),
+        ("SURPLUS_TRACING_ENDPOINT", "http://127.0.0.1:1", "has no effect while"),
+    ],
+)
+async def test_b10_a_setting_that_cannot_take_effect_stops_the_start(
+    tmp_path: Path, setting: str, value: str, said: str
+) -> None:
+    assert said in await _refused_start(tmp_path / "data", **{setting: value})

@@ -57,6 +57,12 @@ def test_a_package_with_use_cases_says_what_it_owns_in_a_page(package: Path) -> 
             assert word in text.lower(), f"the README of {package.name} does not say what it {word}"
 
 
+def test_the_architecture_names_every_package() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    missing = [package.name for package in packages() if not re.search(rf"\b{package.name}\b", text)]
+    assert not missing
+
+
 @pytest.mark.parametrize("readme", sorted(SRC.rglob("README.md")), ids=lambda readme: readme.parent.name)
 def test_a_readme_names_files_that_exist(readme: Path) -> None:
     for name in FILE_NAME.findall(readme.read_text()):

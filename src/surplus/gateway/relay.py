@@ -103,7 +103,7 @@ class StreamRelay:
             block = meter.feed(data)
 
     def _progress(self, block: bytes) -> None:
-        """Note in the in-flight slot what would be charged if this process ended now; `usage` says the same at the end."""
+        """Note in the slot what would be charged if this process ended now; `usage` says the same at the end."""
         self._bytes += len(block)
         meter = self._meter
         usage = meter.usage or self._most

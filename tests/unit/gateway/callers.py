@@ -5,22 +5,24 @@ import json
 from typing import Any
 
 from surplus.gateway.client import Client
+from tests.contract.engine_server import until
+from tests.unit.gateway.streams import read_events
 
 
 class Wire:
-    """One connection. `gone` is set when the caller leaves; `held`, where given, keeps back every send until set."""
+    """One connection. `gone` is set when the caller leaves."""
 
     def __init__(self, body: bytes = b"", *, headers: dict[str, str] | None = None) -> None:
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
         self.scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1", "headers": pairs}
         self.gone = asyncio.Event()
-        self.held: asyncio.Event | None = None
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body = b""
         self.ended = False
         self._unread = [{"type": "http.request", "body": body, "more_body": False}]
         self._changed = asyncio.Condition()
+        self._client: Client | None = None
 
     async def receive(self) -> dict[str, Any]:
         if self._unread:
@@ -29,8 +31,6 @@ class Wire:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
-        if self.held is not None:
-            await self.held.wait()
         if message["type"] == "http.response.start":
             assert self.status is None, "an answer has one head"
             self.status = message["status"]
@@ -42,13 +42,21 @@ class Wire:
         async with self._changed:
             self._changed.notify_all()
 
-    async def has(self, text: bytes) -> None:
-        """Wait until this has been sent."""
+    async def delivered(self, events: int) -> None:
+        """Wait until that many events have been sent."""
         async with asyncio.timeout(10), self._changed:
-            await self._changed.wait_for(lambda: text in self.body)
+            await self._changed.wait_for(lambda: len(read_events(self.body)) >= events)
+
+    async def leave(self) -> None:
+        """Go away, and wait until that has been noticed."""
+        self.gone.set()
+        assert self._client is not None
+        await until(lambda: self._client.gone)
 
     def client(self) -> Client:
-        return Client(self.scope, self.receive, self.send)
+        """The server's view of this caller; make it in the task that serves it."""
+        self._client = Client(self.scope, self.receive, self.send)
+        return self._client
 
     @property
     def error(self) -> dict[str, Any]:

@@ -52,9 +52,7 @@ class Gateway:
         clock = ManualClock(NOW)
         self.database = Database(data / "surplus.db")
         self.journal, self.slots = open_journal(data)
-        self.loader = Loader(
-            gateway=GATEWAY, database=self.database, journal=self.journal, clock=clock, gather_s=0.001
-        )
+        self.loader = Loader(gateway=GATEWAY, database=self.database, journal=self.journal, clock=clock, gather_s=0.001)
         self.fsync = Fsync(self.journal, self.loader, 0.001)
         self.ledgered = Ledgered(self.journal, self.fsync.ring, Quiet())
         self.funds = DirectFunds(self.database, clock)

@@ -47,7 +47,9 @@ class House:
             billing.publish_prices, self.ids, "tiny", prices, effective_from=NOW, now=NOW, force=True
         )
 
-    def budget(self, cap: int, scope: BudgetScope = BudgetScope.ORGANIZATION, scope_id: str = "org_1", **more: Any) -> Budget:
+    def budget(
+        self, cap: int, scope: BudgetScope = BudgetScope.ORGANIZATION, scope_id: str = "org_1", **more: Any
+    ) -> Budget:
         fields: dict[str, Any] = {"period": Period.FOREVER, "hard": True, "now": NOW, **more}
         return self.database.write_now(
             billing.set_budget, self.ids, org="org_1", scope=scope, scope_id=scope_id, cap_micro=cap, **fields

@@ -34,7 +34,13 @@ def deployment(engine: EngineKind = EngineKind.OPENAI, **changes: Any) -> Deploy
 
 
 def sheet(
-    uncached: int = 2, cache_read: int = 1, cache_write: int = 3, output: int = 8, *, sku: str = "tiny", version: str = "price_1"
+    uncached: int = 2,
+    cache_read: int = 1,
+    cache_write: int = 3,
+    output: int = 8,
+    *,
+    sku: str = "tiny",
+    version: str = "price_1",
 ) -> PriceSheet:
     """Prices in pico-dollars for a million tokens."""
     amounts = (uncached, cache_read, cache_write, output)

@@ -62,23 +62,19 @@ class Stage:
 
     def __init__(self, directory: Path, database: Database, pool: Any, upstream: Any, patience: Patience) -> None:
         self.database, self.pool = database, pool
-        self.clock = SystemClock()
+        self.clock, at = SystemClock(), ManualClock(NOW)
         self.journal = Journal.open(directory / "journal")
         self.slots = Slots.open(directory / "slots", SLOTS)
-        self.loader = Loader(
-            gateway=GATEWAY, database=database, journal=self.journal, clock=ManualClock(NOW), gather_s=0.0
-        )
+        self.loader = Loader(gateway=GATEWAY, database=database, journal=self.journal, clock=at, gather_s=0.0)
         self.metrics = Metrics(CollectorRegistry())
         self.ledgered = Ledgered(self.journal, self.loader.ring, self.metrics)
         self.limiter, self.tariffs = Limiter(), Tariffs(database)
-        self.funds = DirectFunds(database, ManualClock(NOW))
+        self.funds = DirectFunds(database, at)
         self.tokenizer = Tokenizer(pool, upstream)
         self.house = House(database)
-        self.dispatcher = Dispatcher(
-            clock=self.clock, pool=pool, upstream=upstream, patience=patience, tracer=Tracer()
-        )
+        self.dispatcher = Dispatcher(clock=self.clock, pool=pool, upstream=upstream, patience=patience, tracer=Tracer())
         self.admitting = Admitting(
-            clock=ManualClock(NOW),
+            clock=at,
             pool=pool,
             tariffs=self.tariffs,
             limiter=self.limiter,
@@ -89,9 +85,9 @@ class Stage:
             request_timeout_s=patience.request_s,
         )
         self.path = paths.Path(
-            clock=self.clock,
+            clock=at,
             ids=CountedIds(),
-            access=Access(database, self.clock),
+            access=Access(database, at),
             limiter=self.limiter,
             admitting=self.admitting,
             dispatcher=self.dispatcher,
@@ -101,18 +97,18 @@ class Stage:
             max_body_bytes=1_000_000,
             keepalive_s=60.0,
         )
-        self.caller, self.token = self._customer()
+        self._ids = CountedIds()
+        assert database.write_now(identity.create_organization, self._ids, "acme", now=NOW).id == "org_1"
+        self.limit(LIMITS)
         self.tariffs.replace([dollars()])
-
-    def _customer(self) -> tuple[Caller, str]:
-        ids = CountedIds()
-        org = self.database.write_now(identity.create_organization, ids, "acme", now=NOW).id
-        assert org == "org_1"
-        secret = self.database.write_now(identity.create_key, ids, org=org, limits=LIMITS, now=NOW)
-        return Caller(secret.key, ()), secret.token
 
     def price(self, *sheets: PriceSheet) -> None:
         self.tariffs.replace(sheets)
+
+    def limit(self, limits: Limits) -> None:
+        """Give the caller a new key, with these limits."""
+        secret = self.database.write_now(identity.create_key, self._ids, org="org_1", limits=limits, now=NOW)
+        self.caller, self.token = Caller(secret.key, ()), secret.token
 
     def drain_wallet(self, left: int) -> None:
         """Take all money but this out of the wallet."""
@@ -130,9 +126,7 @@ class Stage:
         offers = [Offer(one, sheet) for one, sheet in sheets if sheet is not None]
         entry = admitted(request, deployment=offers[0].deployment.id, endpoint=endpoint.name)
         slot = self.slots.claim(request)
-        settlement = Settlement(
-            entry, offers[0].sheet, lease=None, slot=slot, clock=self.clock, ledgered=self.ledgered
-        )
+        settlement = Settlement(entry, offers[0].sheet, lease=None, slot=slot, clock=self.clock, ledgered=self.ledgered)
         return Admission(request, endpoint, self.caller, body, endpoint.bounds(body), offers, settlement)
 
     def replica(self, name: str) -> Replica:
@@ -202,14 +196,16 @@ async def staged(
     They are `dep_0`, `dep_1` and so on, each a fallback of those before it unless it says otherwise.
     """
     async with AsyncExitStack() as stack:
-        pool, upstream = await stack.enter_async_context(running())
         servers: list[FaultyUpstream] = []
         wanted: list[Any] = []
         for number, engine in enumerate(engines):
             kind, changes = engine if isinstance(engine, tuple) else (engine, {})
-            servers.append(await stack.enter_async_context(FaultyUpstream(f"engine-{number}", models=("tiny-upstream",))))
+            servers.append(
+                await stack.enter_async_context(FaultyUpstream(f"engine-{number}", models=("tiny-upstream",)))
+            )
             where = {"id": f"dep_{number}", "url": servers[-1].url, "priority": number, "embeddings": True, **changes}
             wanted.append(deployment(EngineKind(kind), **where))
+        pool, upstream = await stack.enter_async_context(running())  # it ends first, so that nobody calls at the end
         await pool.apply(wanted)
         await until(lambda: len(pool.candidates("tiny")) == len(engines))
         stage = Stage(directory, database, pool, upstream, patience)

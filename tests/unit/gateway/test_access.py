@@ -52,7 +52,15 @@ async def test_a_key_is_its_caller_with_every_budget_over_it(door: Door) -> None
 
     def budget(session: WriteSession, scope: BudgetScope, scope_id: str) -> None:
         billing.set_budget(
-            session, IDS, org=door.org, scope=scope, scope_id=scope_id, cap_micro=5, period=Period.DAY, hard=True, now=NOW
+            session,
+            IDS,
+            org=door.org,
+            scope=scope,
+            scope_id=scope_id,
+            cap_micro=5,
+            period=Period.DAY,
+            hard=True,
+            now=NOW,
         )
 
     door.database.write_now(budget, BudgetScope.ORGANIZATION, door.org)

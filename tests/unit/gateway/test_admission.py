@@ -87,7 +87,7 @@ async def test_the_dearest_deployment_that_may_answer_is_held_for(open_stage: Op
 @pytest.mark.parametrize("limits", [Limits(rpm=1), Limits(tpm=200), Limits(concurrency=1)])
 async def test_a_limit_refuses_before_any_money_is_held(open_stage: Opener, limits: Limits) -> None:
     stage, _ = await open_stage("openai")
-    stage.caller = replace(stage.caller, key=replace(stage.caller.key, limits=limits))
+    stage.limit(limits)
     await admit(stage)
     await refused(stage, Limited, request="req_2")
 

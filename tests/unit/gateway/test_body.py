@@ -205,7 +205,16 @@ def test_inputs_that_nobody_can_count_are_refused(value: Any) -> None:
     assert caught.value.param == "prompt"
 
 
-@pytest.mark.parametrize(("fields", "wants"), [({}, False), ({"logprobs": None}, False), ({"logprobs": False}, False), ({"logprobs": True}, True), ({"logprobs": 3}, True)])
+@pytest.mark.parametrize(
+    ("fields", "wants"),
+    [
+        ({}, False),
+        ({"logprobs": None}, False),
+        ({"logprobs": False}, False),
+        ({"logprobs": True}, True),
+        ({"logprobs": 3}, True),
+    ],
+)
 def test_who_wants_log_probabilities(fields: dict[str, Any], wants: bool) -> None:
     assert body(**fields).wants_logprobs is wants
 

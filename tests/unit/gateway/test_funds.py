@@ -25,7 +25,9 @@ from tests.unit.gateway.parts import NOW
 WALLET = "wallet:org_1"
 
 
-def budget(name: str, cap: int, *, hard: bool = True, period: Period = Period.DAY, scope: Any = BudgetScope.KEY) -> Budget:
+def budget(
+    name: str, cap: int, *, hard: bool = True, period: Period = Period.DAY, scope: Any = BudgetScope.KEY
+) -> Budget:
     return Budget(name, "org_1", scope, "key_1", cap, period, hard, NOW)
 
 
@@ -41,7 +43,10 @@ class Till:
             assert not isinstance(outcome, SurplusError), outcome
 
     def fund(self, micro: int) -> None:
-        self.do(OpenAccount("o1", WALLET, AccountKind.WALLET, 0), Transfer("t1", "payments", WALLET, micro, "topup", "", NOW))
+        self.do(
+            OpenAccount("o1", WALLET, AccountKind.WALLET, 0),
+            Transfer("t1", "payments", WALLET, micro, "topup", "", NOW),
+        )
 
     async def hold(self, request: str, micro: int, *budgets: Budget, org: str = "org_1") -> None:
         await self.funds.hold(HoldRequest(request, org, budgets, micro, self.clock.now(), self.clock.now() + 900))

@@ -28,7 +28,15 @@ def load(house: House, *entries: Settled, position: int = 1, now: float = NOW) -
     house.database.write_now(service.load, GATEWAY, entries, store.Progress(position, position), now=now)
 
 
-def request(house: House, number: int, micro: int, *budgets: Budget, key: str = "key_1", at: float = NOW, hold: int | None = None) -> Settled:
+def request(
+    house: House,
+    number: int,
+    micro: int,
+    *budgets: Budget,
+    key: str = "key_1",
+    at: float = NOW,
+    hold: int | None = None,
+) -> Settled:
     """A request that holds and costs `micro`, ready to be loaded."""
     name = f"req_{number}"
     house.hold(name, micro if hold is None else hold, *budgets, at=at)
@@ -106,7 +114,9 @@ def test_parts_of_a_micro_dollar_are_carried_to_the_next_charge(house: House) ->
     house.check(entries)
 
 
-def test_a_request_whose_hold_is_unknown_is_recorded_and_not_charged(house: House, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_whose_hold_is_unknown_is_recorded_and_not_charged(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     entry = settled(admitted("req_lost"), micro=50)
     other = request(house, 1, 10)
     load(house, entry, other)

@@ -127,8 +127,7 @@ async def test_a_batch_that_was_committed_and_not_heard_of_is_loaded_again_witho
     entries = story(site)
     site.write(*entries)
     deaf = asyncio.create_task(loader.load_batch())
-    while not site.house.records():  # it is committed on another thread
-        await asyncio.sleep(0)
+    await until(site.house.records)
     deaf.cancel()
     with pytest.raises(asyncio.CancelledError):
         await deaf
@@ -237,7 +236,7 @@ async def test_nothing_is_loaded_that_a_power_cut_could_take_back(site: Site) ->
 
 
 async def test_a_large_journal_is_loaded_in_batches(site: Site) -> None:
-    for number in range(0, 40):
+    for number in range(40):
         site.write(*site.request(number, micro=1))
     position, counts, loader = 0, [], site.loader()
     while count := await loader.load_batch():

@@ -80,7 +80,9 @@ def test_usage_on_the_last_chunk_of_the_answer_is_metered() -> None:
 def test_llama_s_text_completions_have_their_usage_in_the_closing_chunk(asked: bool) -> None:
     """There it rides on the chunk with the reason to finish; a caller gets it in a chunk of its own, or not at all."""
     figures = {"usage": usage(2, 6), "timings": timings(2, 6)}
-    seen, meter = follow(LLAMA, event(None) + stream(chunk("a", timings=timings(2, 1)), chunk(finish="stop", **figures)), asked=asked)
+    seen, meter = follow(
+        LLAMA, event(None) + stream(chunk("a", timings=timings(2, 1)), chunk(finish="stop", **figures)), asked=asked
+    )
     assert meter.usage == TokenUsage(uncached=2, output=6)
     assert meter.final
     shown = [chunk("a"), chunk(finish="stop")]

@@ -10,10 +10,24 @@ from surplus.serving.engines.dialects import DIALECTS
 from surplus.serving.model import EngineKind
 from tests.unit.gateway.following import LLAMA, OPENAI, VLLM, feed, follow, usages
 from tests.unit.gateway.parts import TRIES
-from tests.unit.gateway.streams import DONE, bytewise, chunk, closing, cuts, event, llama, openai, read_events, usage, vllm
+from tests.unit.gateway.streams import (
+    DONE,
+    bytewise,
+    chunk,
+    closing,
+    cuts,
+    event,
+    llama,
+    openai,
+    read_events,
+    usage,
+    vllm,
+)
 from tests.unit.gateway.test_meter_ends import BAD
 
-WORDS = st.lists(st.sampled_from(["a", " b", "[DONE]", '"finish_reason":null', "\n\n", "é", "\U0001f600", ""]), max_size=4)
+WORDS = st.lists(
+    st.sampled_from(["a", " b", "[DONE]", '"finish_reason":null', "\n\n", "é", "\U0001f600", ""]), max_size=4
+)
 SAID = st.one_of(
     st.tuples(st.just(OPENAI), WORDS.map(openai), st.just(1)),
     st.tuples(st.just(VLLM), st.tuples(WORDS, WORDS).map(lambda words: vllm(*words)), st.just(2)),
@@ -26,7 +40,9 @@ NOISE = st.one_of(
     st.sampled_from([event(chunk("z", usage=None)), event(chunk("y", error=None)), event(closing(usage=usage(3, 1)))]),
     st.sampled_from([*BAD[:15], *BAD[16:], event({"error": {"message": "overloaded"}}), DONE]),
 )
-End = st.sampled_from([DONE, b"", b"data: [DONE]", DONE + b": bye\n\n", DONE + event(chunk("late")), DONE.replace(b"\n", b"\r\n")])
+End = st.sampled_from(
+    [DONE, b"", b"data: [DONE]", DONE + b": bye\n\n", DONE + event(chunk("late")), DONE.replace(b"\n", b"\r\n")]
+)
 
 
 @st.composite
@@ -59,7 +75,9 @@ def outcome(engine: EngineKind, pieces: Sequence[bytes], *, asked: bool, choices
 
 @TRIES
 @given(streams(), st.booleans(), st.data())
-def test_any_chunking_has_the_same_outcome(sent: tuple[EngineKind, int, bytes], asked: bool, data: st.DataObject) -> None:
+def test_any_chunking_has_the_same_outcome(
+    sent: tuple[EngineKind, int, bytes], asked: bool, data: st.DataObject
+) -> None:
     engine, choices, stream = sent
     whole = outcome(engine, [stream], asked=asked, choices=choices)
     assert outcome(engine, data.draw(cuts(stream)), asked=asked, choices=choices) == whole

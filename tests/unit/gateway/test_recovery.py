@@ -18,7 +18,6 @@ from surplus.gateway.entries import encode
 from surplus.gateway.jobs import Loader
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database, metadata
-from surplus.kit.journal import Journal, Slots
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from tests.unit.gateway import gateway_child as child
@@ -184,7 +183,7 @@ def killed_after(reports: int, data: Path, seed: int, said: Said) -> None:
             said.settled[request] = int(rest[0])
 
 
-@pytest.mark.parametrize("run", range(4))
+@pytest.mark.parametrize("run", range(3))
 async def test_a_gateway_that_is_killed_owes_nobody_anything(ruins: Ruins, run: int) -> None:
     budget: Budget = ruins.house.budget(5_000_000_000)
     said = Said()

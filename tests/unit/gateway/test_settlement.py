@@ -153,7 +153,13 @@ def test_what_could_not_be_written_survives_in_its_slot(desk: Desk, tmp_path: Pa
     (tmp_path / "copy").write_bytes((tmp_path / "slots").read_bytes())
     after_a_kill = Slots.open(tmp_path / "copy", 8)
     (state,) = after_a_kill.survivors()
-    assert (state.request_id, state.uncached, state.cache_read, state.cache_write, state.output) == ("req_1", 10, 2, 1, 5)
+    assert (state.request_id, state.uncached, state.cache_read, state.cache_write, state.output) == (
+        "req_1",
+        10,
+        2,
+        1,
+        5,
+    )
     after_a_kill.close()
     desk.ledgered.flush()
 
@@ -204,7 +210,9 @@ def test_a_fault_in_what_only_watches_loses_no_settlement(journal: Journal, slot
         admitted(),
         admitted(project="prj_1", stream=False, model="ü" * 128),
         settled(admitted()),
-        settled(admitted(project="prj_1"), micro=2**70, rest=5, first_token_at=None, engine_request_id="é", degraded=True),
+        settled(
+            admitted(project="prj_1"), micro=2**70, rest=5, first_token_at=None, engine_request_id="é", degraded=True
+        ),
         settled(admitted(), outcome=Outcome.INTERRUPTED, uncached=10**9, output=10**9, reasoning=7, waste_output=9),
     ],
 )
@@ -224,7 +232,9 @@ def test_fields_that_a_later_version_adds_at_the_end_are_left_alone() -> None:
     assert decode(msgspec.msgpack.encode([*fields, "a later field"])) == admitted()
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x00", b"\xc1", msgspec.msgpack.encode(["x", 1]), msgspec.msgpack.encode({})])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x00", b"\xc1", msgspec.msgpack.encode(["x", 1]), msgspec.msgpack.encode({})]
+)
 def test_bytes_that_nobody_wrote_are_refused(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(payload)

@@ -26,7 +26,11 @@ def sent(asked: Body, engine: EngineKind = EngineKind.OPENAI, endpoint: Any = CH
 def test_the_model_is_the_engine_s_own_and_the_rest_is_the_caller_s(engine: EngineKind) -> None:
     fields = {"temperature": 0.25, "tools": [{"type": "function"}], "user": "é", "seed": 2**63, "max_tokens": 5}
     asked = chat(**fields)
-    assert sent(asked, engine) == {**fields, "model": "tiny-upstream", "messages": [{"role": "user", "content": "hello"}]}
+    assert sent(asked, engine) == {
+        **fields,
+        "model": "tiny-upstream",
+        "messages": [{"role": "user", "content": "hello"}],
+    }
 
 
 @pytest.mark.parametrize("engine", list(EngineKind))
@@ -113,7 +117,10 @@ def test_what_is_no_stream_is_not_asked_for_more(engine: EngineKind) -> None:
 def test_choices_are_counted_by_log_probabilities_where_the_engine_reports_one(quiet: dict[str, Any]) -> None:
     assert sent(chat(n=2, **quiet), EngineKind.LLAMACPP)["logprobs"] is True
     assert sent(body(prompt="x", n=2, **quiet), EngineKind.LLAMACPP, TEXT)["logprobs"] == 1
-    for asked, engine in ((chat(n=2, stream=True, **quiet), EngineKind.LLAMACPP), (chat(n=2, **quiet), EngineKind.VLLM)):
+    for asked, engine in (
+        (chat(n=2, stream=True, **quiet), EngineKind.LLAMACPP),
+        (chat(n=2, **quiet), EngineKind.VLLM),
+    ):
         assert sent(asked, engine).get("logprobs", "none") == quiet.get("logprobs", "none")
 
 

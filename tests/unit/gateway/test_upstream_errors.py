@@ -1,8 +1,8 @@
 """What an engine's refusal means to our caller: the caller's mistakes are the caller's, all else is not."""
 
 import json
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -23,7 +23,9 @@ from tests.unit.gateway.parts import NOW
 
 def told(status: int, body: Any = None, **headers: str) -> SurplusError:
     """What our caller is told; the body is JSON unless it is bytes."""
-    data = body if isinstance(body, bytes) else json.dumps(body or {"error": {"message": "words", "type": "t"}}).encode()
+    data = (
+        body if isinstance(body, bytes) else json.dumps(body or {"error": {"message": "words", "type": "t"}}).encode()
+    )
     return from_status(status, {name.replace("_", "-"): value for name, value in headers.items()}, data, NOW)
 
 
@@ -38,7 +40,10 @@ def told(status: int, body: Any = None, **headers: str) -> SurplusError:
         (408, UpstreamSilent),
         (504, UpstreamSilent),
         (503, NoCapacity),
-        *((status, UpstreamBroken) for status in (401, 402, 403, 404, 405, 410, 415, 418, 451, 500, 501, 502, 520, 529)),
+        *(
+            (status, UpstreamBroken)
+            for status in (401, 402, 403, 404, 405, 410, 415, 418, 451, 500, 501, 502, 520, 529)
+        ),
         *((status, UpstreamBroken) for status in (201, 204, 206, 301, 302, 304, 307)),
     ],
 )
