@@ -26,14 +26,14 @@ class Timings(msgspec.Struct):
     predicted_n: int = 0
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     """The part of a choice that says whether it has ended."""
 
     index: int = 0
     finish_reason: str | None = None
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     """The part of a stream chunk that we read. A raw field that is missing is empty."""
 
     choices: list[Choice] | None = None
@@ -43,7 +43,15 @@ class Chunk(msgspec.Struct):
 
 
 _NO_ERROR: Final = frozenset({b"", b"null", b"false", b"{}", b'""'})
-_block: Final = msgspec.json.Decoder(list[Chunk])
+class PlainChunk(msgspec.Struct, gc=False):
+    """A chunk that carries neither figures nor an error; one that does is no PlainChunk."""
+
+    choices: list[Choice] | None = None
+    usage: None = None
+    error: None = None
+
+
+_plain_block: Final = msgspec.json.Decoder(list[PlainChunk])
 _chunk: Final = msgspec.json.Decoder(Chunk | None)
 _timings: Final = msgspec.json.Decoder(Timings | None)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -125,23 +133,21 @@ class StreamMeter:
         return end if end > 1 and self._all_plain(block[:end]) else 0
 
     def _all_plain(self, block: bytes) -> bool:
+        joined = b"[" + block[6:-2].replace(_JOINT, b",") + b"]"
         try:
-            chunks = _block.decode(b"[" + block[6:-2].replace(_JOINT, b",") + b"]")
+            chunks = _plain_block.decode(joined)
             _check_text(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
         if len(chunks) != block.count(b"\n\n"):  # an event that is no JSON by itself
             return False
-        for chunk in chunks:
-            if chunk.usage is not None or chunk.error:
-                return False
         if block.count(b'"finish_reason"') != block.count(b'"finish_reason":null'):
             for chunk in chunks:
                 self._finish(chunk)
         self.events += len(chunks)
         return True
 
-    def _finish(self, chunk: Chunk) -> None:
+    def _finish(self, chunk: Chunk | PlainChunk) -> None:
         for choice in chunk.choices or ():
             if choice.finish_reason:
                 self._unfinished.discard(choice.index)
