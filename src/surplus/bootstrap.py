@@ -65,6 +65,12 @@ KEEP_ALIVE_S: Final = 75
 LAG_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
+class JobFailed(SurplusError):
+    """Something that has to run in the background does not; a fault of ours."""
+
+    code = "job_failed"
+
+
 @dataclass(slots=True, kw_only=True)
 class Server:
     """Every part of a running server that starts, stops or is asked how it is."""
@@ -286,13 +292,14 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await server.funds.settle_releases()
         server.ledgered.flush()
         await server.loader.stop()
-        await loading
+        loaded = await asyncio.gather(loading, return_exceptions=True)
         for job in jobs:
             job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
         await server.pool.stop(settings.drain_s)
-        await replicas
+        ended = [*loaded, *await asyncio.gather(replicas, *jobs, return_exceptions=True)]
         await close(server)
+    if any(isinstance(outcome, Exception) for outcome in ended):
+        raise JobFailed("a background job failed, so the server stopped; its log says which, and why")
 
 
 async def _drain_after(stop: asyncio.Event, server: Server, http: HttpServer) -> None:

@@ -257,6 +257,10 @@ class Shop:
         self.sheets[sheet.version] = sheet
         return sheet
 
+    async def _undeploy(self, deployment: str) -> None:
+        if deployment in {one.id for one in await self.live.read(deployments.list_deployments)}:
+            await self.live.change(deployments.delete_deployment, deployment)
+
     async def deploy(self, engine: str, **given: Any) -> FaultyUpstream:
         """Put one more engine behind the shop's model, and wait until it takes requests."""
         upstream = await self.stack.enter_async_context(FaultyUpstream(f"engine{len(self.upstreams)}"))
@@ -264,7 +268,7 @@ class Shop:
         wanted = {"context": 4096, "max_output": 64, "embeddings": True, "url": upstream.url, **given}
         spec = DeploymentSpec(model=self.model, engine=engine, upstream_model="tiny-chat", **wanted)
         made = await self.live.change(deployments.create_deployment, IDS, spec, now=CLOCK.now())
-        self.stack.push_async_callback(self.live.change, deployments.delete_deployment, made.id)
+        self.stack.push_async_callback(self._undeploy, made.id)
         candidates = self.live.server.pool.candidates
         await eventually(lambda: any(r.deployment.id == made.id for r in candidates(self.model)), "a replica")
         return upstream
@@ -277,10 +281,11 @@ async def opened(
     credit: str = "10",
     key: KeySpec | None = None,
     price: dict[TokenClass, str] | None = None,
+    model: str | None = None,
     **spec: Any,
 ) -> AsyncIterator[Shop]:
     """A shop with one upstream per engine kind (`openai` is a provider, all others are our own engines)."""
-    model = IDS.new("model")
+    model = model or IDS.new("model")
     org, neighbour, secret, sheet = await live.change(
         _furnish, model, credit, key or KeySpec(limits=WIDE), price or PRICES
     )

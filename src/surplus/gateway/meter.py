@@ -43,6 +43,8 @@ class Chunk(msgspec.Struct, gc=False):
 
 
 _NO_ERROR: Final = frozenset({b"", b"null", b"false", b"{}", b'""'})
+
+
 class PlainChunk(msgspec.Struct, gc=False):
     """A chunk that carries neither figures nor an error; one that does is no PlainChunk."""
 

@@ -75,6 +75,14 @@ class Path:
         if self.draining:
             message = "this server is shutting down; try again in a moment"
             raise Draining(message, retry_after_s=1)
+        try:
+            admission = await self._admit(client, endpoint, request, headers)
+        except SurplusError as error:
+            self.metrics.refuse(error)
+            raise
+        await self._run(client, admission, headers)
+
+    async def _admit(self, client: Client, endpoint: Endpoint, request: str, headers: Headers) -> Admission:
         caller = await self.access.model_caller(client)
         body = parse(await client.body(self.max_body_bytes))
         if body.stream and not endpoint.streams:
@@ -83,12 +91,9 @@ class Path:
         client.watch()
         try:
             with client.abortable():
-                admission = await self.admitting.admit(request, endpoint, caller, body)
-        except SurplusError as error:
-            self.metrics.refuse(error)
-            raise
-        headers += self.limit_headers(caller)
-        await self._run(client, admission, headers)
+                return await self.admitting.admit(request, endpoint, caller, body)
+        finally:  # refused or not, the caller hears where its key stands
+            headers += self.limit_headers(caller)
 
     async def _run(self, client: Client, admission: Admission, headers: Headers) -> None:
         """Dispatch and relay; whatever happens, the request is settled when this returns or will be without help."""

@@ -1,7 +1,7 @@
 """The server itself: its ledger, its status, health and metrics."""
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -67,10 +67,17 @@ async def readyz(deps: Deps) -> Response:
 
 
 async def _may_scrape(request: Request, deps: Deps, credentials: Credentials) -> None:
-    """From this machine anyone may; from elsewhere only the operator: metrics tell what is sold, and for how much."""
-    if credentials is None and _is_loopback(request):
+    """From this machine anyone may; from elsewhere only the operator: metrics tell what is sold, and for how much.
+
+    What a proxy passes on comes from elsewhere, wherever the proxy is.
+    """
+    passed_on = any(name in request.headers for name in _PROXY_HEADERS)
+    if credentials is None and not passed_on and _is_loopback(request):
         return
     await deps.read(callers.authenticate, token_of(credentials), Action.OPERATE, now=deps.clock.now())
+
+
+_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 def _is_loopback(request: Request) -> bool:
