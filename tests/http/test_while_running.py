@@ -115,7 +115,7 @@ async def test_an_engine_of_ours_is_stopped_at_once_even_if_a_provider_stands_be
 
 
 async def test_ledger_records_usage_balance_and_invoice_tell_the_same(shop: Shop) -> None:
-    shop.upstream.plan(Fault.Cached(3), Fault.Healthy(), Fault.CutAfter(5), Fault.NoUsage(), Fault.ServerError(500))
+    shop.upstream.plan(Fault.Cached(3), Fault.CutAfter(5), Fault.NoUsage(), Fault.ServerError(500), Fault.Healthy())
     for number in range(9):
         path = tuple(BODIES)[number % 3]
         fields = {"stream": True} if number == 2 and path != "/embeddings" else {}

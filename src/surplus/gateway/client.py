@@ -5,7 +5,7 @@ waiting for, at once or after a while, and the wait ends in ClientGone; outside 
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -22,6 +22,11 @@ class ClientGone(Exception):
     """The caller closed the connection before the answer was whole."""
 
 
+def at_once() -> float:
+    """Nothing is waited for."""
+    return 0.0
+
+
 class Client:
     """One request's caller."""
 
@@ -32,7 +37,7 @@ class Client:
         self._task = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._abort_after_s: float | None = None
+        self._abort_after_s: Callable[[], float] | None = None
         self._abort: asyncio.TimerHandle | None = None
         self._aborted = False
         self._gone_at = 0.0
@@ -88,9 +93,12 @@ class Client:
         self._abort_in_time()
 
     @contextmanager
-    def abortable(self, after_s: float = 0.0) -> Generator[None]:
-        """Within: `after_s` seconds after the caller has gone, what is awaited is cancelled and ClientGone raised."""
-        if self.gone and not after_s:
+    def abortable(self, after_s: Callable[[], float] = at_once) -> Generator[None]:
+        """Within: some seconds after the caller has gone, what is awaited is cancelled and ClientGone is raised.
+
+        `after_s` is asked for how many when it goes.
+        """
+        if self.gone and not after_s():
             raise ClientGone
         self._abort_after_s = after_s
         self._abort_in_time()
@@ -108,7 +116,7 @@ class Client:
     def _abort_in_time(self) -> None:
         if self.gone and self._abort_after_s is not None:
             loop = asyncio.get_running_loop()
-            self._abort = loop.call_at(self._gone_at + self._abort_after_s, self._cancel)
+            self._abort = loop.call_at(self._gone_at + self._abort_after_s(), self._cancel)
 
     def _cancel(self) -> None:
         if self._task is not None:

@@ -45,8 +45,9 @@ class Patience:
 class Exchange:
     """One request on one replica. `close` ends it: what has not been read to its end is cut off."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, attempt: Attempt) -> None:
         self.replica = replica
+        self.attempt = attempt
         self.answer: Answer | None = None
         self.meter: StreamMeter | None = None
         self.first = b""
@@ -62,6 +63,7 @@ class Exchange:
             return
         self._closed = True
         self._lease.__exit__(None, None, None)
+        self.attempt.end()
         if self.answer is not None:
             if self.finished:
                 self.answer.release()
@@ -104,13 +106,11 @@ class Dispatcher:
             tried.append(replica.id)
             admission.settlement.use(offer.deployment.id, offer.sheet)
             admission.working = replica
-            with self._tracer.attempt(admission, replica) as attempt:
-                try:
-                    return await self._try(admission, replica, attempt)
-                except _TryAgain as again:
-                    attempt.failed(again.error)
-                    failure = again.error
-                    admission.working = None
+            try:
+                return await self._try(admission, replica)
+            except _TryAgain as again:
+                failure = again.error
+                admission.working = None
         raise failure
 
     def _choose(self, admission: Admission, tried: Sequence[str]) -> tuple[Replica, Offer] | None:
@@ -123,25 +123,28 @@ class Dispatcher:
         replica = min(able, key=lambda candidate: tried.count(candidate.id))
         return replica, offers[replica.deployment.id]
 
-    async def _try(self, admission: Admission, replica: Replica, attempt: Attempt) -> Exchange:
+    async def _try(self, admission: Admission, replica: Replica) -> Exchange:
         """One attempt. Whatever it ends in, the replica's breaker hears of it, unless the caller went away."""
         deployment = replica.deployment
         dialect = DIALECTS[deployment.engine]
         body = upstream_body(admission.body, admission.bounds, admission.endpoint, deployment, dialect)
-        exchange = Exchange(replica)
+        exchange = Exchange(replica, self._tracer.attempt(admission, replica))
         failure: _TryAgain | None = None
         good = False
         try:
-            await self._exchange(admission, exchange, body, attempt)
+            await self._exchange(admission, exchange, body)
             good = True
         except _TRANSPORT as error:
             failure = _TryAgain(_as_ours(error))
         except _TryAgain as again:
             failure = again
-        except SurplusError:  # the engine is well: it is the request that it refused
+        except SurplusError as error:  # the engine is well: it is the request that it refused
+            exchange.attempt.failed(error)
             replica.breaker.succeeded(self._clock.monotonic())
             raise
         finally:
+            if failure is not None:
+                exchange.attempt.failed(failure.error)
             if not good:
                 exchange.close()
         if failure is not None:
@@ -150,9 +153,9 @@ class Dispatcher:
         replica.breaker.succeeded(self._clock.monotonic())
         return exchange
 
-    async def _exchange(self, admission: Admission, exchange: Exchange, body: bytes, attempt: Attempt) -> None:
+    async def _exchange(self, admission: Admission, exchange: Exchange, body: bytes) -> None:
         answer = exchange.answer = await self._send(admission, exchange.replica, body)
-        attempt.answered(answer.status)
+        exchange.attempt.answered(answer.status)
         if answer.status != 200:
             await self._refused(answer)
         if admission.body.stream:

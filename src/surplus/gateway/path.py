@@ -126,11 +126,12 @@ class Path:
                 settlement.settle(_cut_short(outcome, admission, exchange))
 
     async def _dispatch(self, client: Client, admission: Admission) -> Exchange:
-        if client.gone:
-            raise ClientGone
-        owned = all(offer.deployment.engine.owned for offer in admission.offers)
-        # A provider bills the answer anyway: hear what it says.
-        with client.abortable(0.0 if owned else self.dispatcher.patience.drain_s):
+        def after_s() -> float:  # a provider bills the answer anyway: hear what it says
+            working = admission.working
+            owned = working is None or working.deployment.engine.owned
+            return 0.0 if owned else self.dispatcher.patience.drain_s
+
+        with client.abortable(after_s):
             return await self.dispatcher.dispatch(admission)
 
     def _client_left(self, admission: Admission, exchange: Exchange | None) -> bool:

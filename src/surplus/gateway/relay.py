@@ -72,9 +72,9 @@ class StreamRelay:
         self._settlement.first_token()
         await self._client.start(200, [*STREAM_HEADERS, *headers])
         keepalive = KeepAlive(self._client, keepalive_s)
-        owned = self._exchange.replica.deployment.engine.owned
+        after_s = 0.0 if self._exchange.replica.deployment.engine.owned else self._patience.drain_s
         try:
-            with self._client.abortable(0.0 if owned else self._patience.drain_s):
+            with self._client.abortable(lambda: after_s):
                 await self._pump()
         except (UpstreamCut, UpstreamTimedOut, StreamBroken) as error:
             await self._broken(error)

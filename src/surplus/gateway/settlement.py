@@ -35,7 +35,7 @@ class Ending:
 
 
 class Observer(Protocol):
-    """Is told of every settled request; metrics are one."""
+    """Is told of every settled request; metrics and traces are."""
 
     def settled(self, entry: Settled, grains: int) -> None:
         """`entry` has ended and cost `grains`."""
@@ -45,10 +45,10 @@ class Observer(Protocol):
 class Ledgered:
     """The journal as the path sees it: entries in, a bell for the loader, and nothing lost when the disk is full."""
 
-    def __init__(self, journal: Journal, ring: Callable[[], None], observer: Observer) -> None:
+    def __init__(self, journal: Journal, ring: Callable[[], None], *observers: Observer) -> None:
         self._journal = journal
         self._ring = ring
-        self._observer = observer
+        self._observers = observers
         self._unwritten: list[tuple[Settled, Slot]] = []
 
     def admit(self, entry: Admitted) -> None:
@@ -68,7 +68,8 @@ class Ledgered:
                 delivered_bytes=0,
                 delivered_events=0,
             )
-        self._observer.settled(entry, grains)
+        for observer in self._observers:
+            observer.settled(entry, grains)
 
     def flush(self) -> None:
         """Write what waits, oldest first, until the disk refuses."""

@@ -16,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from surplus.gateway.client import Client
 from surplus.gateway.endpoints import Endpoint
+from surplus.gateway.entries import Settled
 from surplus.gateway.ports import Traced
 from surplus.kit.errors import SurplusError
 from surplus.serving.replicas import Replica
@@ -39,7 +40,7 @@ class Request:
 
 
 class Attempt:
-    """The span of one attempt upstream; without a span it does nothing."""
+    """The span of one attempt upstream, from sending to the end of the answer; without a span it does nothing."""
 
     def __init__(self, span: Span | None = None) -> None:
         self._span = span
@@ -55,9 +56,14 @@ class Attempt:
             self._span.set_attribute("error.type", error.code)
             self._span.set_status(Status(StatusCode.ERROR))
 
+    def end(self) -> None:
+        """The attempt is over."""
+        if self._span is not None:
+            self._span.end()
+
 
 _SILENT_REQUEST: Final = nullcontext(Request())
-_SILENT_ATTEMPT: Final = nullcontext(Attempt())
+_SILENT_ATTEMPT: Final = Attempt()
 
 
 class Tracer:
@@ -70,6 +76,7 @@ class Tracer:
         self._ratio = ratio
         self._draw = draw
         self._contexts: dict[str, Context] = {}
+        self._live: dict[str, Span] = {}
 
     def request(self, client: Client, endpoint: Endpoint, request: str) -> AbstractContextManager[Request]:
         """The SERVER span of a request, a child of the caller's own span where it sent one."""
@@ -90,16 +97,13 @@ class Tracer:
                 yield Request(span)
             finally:
                 del self._contexts[request]
+                self._live.pop(request, None)
 
-    def attempt(self, traced: Traced, replica: Replica) -> AbstractContextManager[Attempt]:
-        """The CLIENT span of one attempt: it ends with the first good event, or with the failure."""
+    def attempt(self, traced: Traced, replica: Replica) -> Attempt:
+        """The CLIENT span of one attempt; whoever gets it ends it."""
         context = self._contexts.get(traced.request)
         if self._tracer is None or context is None:
             return _SILENT_ATTEMPT
-        return self._attempt(self._tracer, context, traced, replica)
-
-    @contextmanager
-    def _attempt(self, tracer: OtelTracer, context: Context, traced: Traced, replica: Replica) -> Generator[Attempt]:
         operation = traced.endpoint.operation
         attributes = {
             "gen_ai.operation.name": operation,
@@ -111,5 +115,24 @@ class Tracer:
             "surplus.deployment": replica.deployment.id,
         }
         name = f"{operation} {traced.body.model}"
-        with tracer.start_as_current_span(name, context, kind=SpanKind.CLIENT, attributes=attributes) as span:
-            yield Attempt(span)
+        span = self._tracer.start_span(name, context, kind=SpanKind.CLIENT, attributes=attributes)
+        self._live[traced.request] = span
+        return Attempt(span)
+
+    def settled(self, entry: Settled, grains: int) -> None:
+        """Put what the request used on the span of its last attempt, if it has one that is still open."""
+        span = self._live.get(entry.admitted.request) if self._live else None
+        if span is None or not span.is_recording():
+            return
+        first, started = entry.first_token_at, entry.admitted.at
+        span.set_attributes(
+            {
+                "gen_ai.usage.input_tokens": entry.usage.input,
+                "gen_ai.usage.cache_read.input_tokens": entry.cache_read,
+                "gen_ai.usage.output_tokens": entry.output,
+                "surplus.outcome": entry.outcome.value,
+                "surplus.cost.grains": str(grains),
+            }
+        )
+        if first is not None:
+            span.set_attribute("gen_ai.response.time_to_first_chunk", max(0.0, first - started))

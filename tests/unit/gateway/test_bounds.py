@@ -56,6 +56,14 @@ def test_a_limit_that_is_none_is_refused(fields: dict[str, Any]) -> None:
         rules.of_chat(chat(**fields))
 
 
+def test_the_least_of_everything_is_taken() -> None:
+    asked = rules.of_chat(chat(n=1, max_tokens=1))
+    assert (asked.choices, asked.output) == (1, 1)
+    asked = rules.of_completion(body(prompt="a", n=1, best_of=1, max_tokens=1))
+    assert (asked.choices, asked.output) == (1, 1)
+    assert rules.of_chat(chat(n=128)).choices == 128
+
+
 def test_a_chat_needs_messages() -> None:
     with pytest.raises(BadBody) as caught:
         rules.of_chat(body(prompt="hello"))
