@@ -47,7 +47,7 @@ from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.serving.upstream_http import HttpUpstream
 from surplus.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Server:
     funds: DirectFunds
     path: RequestPath
     pool: Pool
-    upstream: AiohttpUpstream
+    upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
     app: ASGIApp
@@ -151,7 +151,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     metrics = Metrics(registry)
     tracer, flush_traces = _tracer(settings)
     ledgered = Ledgered(journal, fsync.ring, metrics, tracer)
-    upstream = AiohttpUpstream()
+    upstream = HttpUpstream()
     engines = Engines(upstream=upstream, ids=ids, environment=environment)
     pool = Pool(engines, ids=ids, clock=clock, jitter=random.random)
     access, tariffs, limiter = Access(database, clock), Tariffs(database), Limiter()

@@ -31,7 +31,7 @@ from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.serving.upstream_http import HttpUpstream
 
 STARTED_S = 20
 
@@ -76,7 +76,7 @@ def serve(directory: Path) -> Iterator[Served]:
 
 
 async def _run(http: uvicorn.Server, sock: socket.socket, database: Database, clock: SystemClock, ids: Ids) -> None:
-    upstream = AiohttpUpstream()
+    upstream = HttpUpstream()
     engines = Engines(upstream=upstream, ids=ids, environment={})
     pool = Pool(engines, ids=ids, clock=clock, jitter=lambda: 0.5)
     replicas = asyncio.create_task(pool.run())

@@ -17,7 +17,7 @@ from surplus.serving.engines.factory import Engines
 from surplus.serving.errors import EngineFailed
 from surplus.serving.model import EngineKind
 from surplus.serving.ports import Endpoint, Engine
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.serving.upstream_http import HttpUpstream
 from tests.contract.engine_server import EngineServer, until
 from tests.unit.serving.deployments import embedded, remote
 
@@ -77,14 +77,14 @@ KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind.embedded else ()) for
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[AiohttpUpstream]:
-    adapter = AiohttpUpstream()
+async def upstream() -> AsyncIterator[HttpUpstream]:
+    adapter = HttpUpstream()
     yield adapter
     await adapter.close()
 
 
 @pytest.fixture
-def engines(upstream: AiohttpUpstream) -> Engines:
+def engines(upstream: HttpUpstream) -> Engines:
     return Engines(upstream=upstream, ids=RandomIds(SystemClock()), environment={"ENGINE_KEY": KEY})
 
 
@@ -101,7 +101,7 @@ async def rig(request: pytest.FixtureRequest, engines: Engines) -> AsyncIterator
         yield made
 
 
-async def say(upstream: AiohttpUpstream, endpoint: Endpoint) -> tuple[int, Any]:
+async def say(upstream: HttpUpstream, endpoint: Endpoint) -> tuple[int, Any]:
     """The status and the JSON of one short chat."""
     body = b'{"model":"tiny-chat","messages":[{"role":"user","content":"What is 2 + 2?"}],"max_tokens":8}'
     headers = {**endpoint.headers, "content-type": "application/json"}
@@ -114,7 +114,7 @@ async def say(upstream: AiohttpUpstream, endpoint: Endpoint) -> tuple[int, Any]:
     return answer.status, said
 
 
-async def test_a_started_engine_answers_at_its_endpoint(rig: Rig, upstream: AiohttpUpstream) -> None:
+async def test_a_started_engine_answers_at_its_endpoint(rig: Rig, upstream: HttpUpstream) -> None:
     endpoint = await rig.engine.start(SOON_S)
     await rig.engine.warm(SOON_S)
     status, said = await say(upstream, endpoint)
@@ -123,7 +123,7 @@ async def test_a_started_engine_answers_at_its_endpoint(rig: Rig, upstream: Aioh
     assert endpoint.base_url == f"{endpoint.root_url}/v1"
 
 
-async def test_it_answers_nobody_without_its_key(rig: Rig, upstream: AiohttpUpstream) -> None:
+async def test_it_answers_nobody_without_its_key(rig: Rig, upstream: HttpUpstream) -> None:
     endpoint = await rig.engine.start(SOON_S)
     status, _ = await say(upstream, Endpoint(endpoint.base_url, {}))
     assert status == 401
@@ -149,7 +149,7 @@ async def test_a_hanging_engine_fails_its_probe_in_time(rig: Rig) -> None:
             await rig.engine.probe(0.2)
 
 
-async def test_a_hanging_engine_can_be_stopped_and_started_again(rig: Rig, upstream: AiohttpUpstream) -> None:
+async def test_a_hanging_engine_can_be_stopped_and_started_again(rig: Rig, upstream: HttpUpstream) -> None:
     endpoint = await rig.engine.start(SOON_S)
     await rig.hang(endpoint)
     await rig.engine.stop(0.2)

@@ -9,14 +9,13 @@ import pytest
 
 from surplus.serving.errors import AnswerTooLarge, UpstreamCut, UpstreamTimedOut, UpstreamUnreachable
 from surplus.serving.upstream import Answer, Upstream
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
 from surplus.serving.upstream_http import HttpUpstream
 from tests.contract.scripted import CHUNKED_HEAD, LAST_CHUNK, Peer, ScriptedServer, chunk, whole
 
 SOON_S = 5.0
 
 
-@pytest.fixture(params=[AiohttpUpstream, HttpUpstream])
+@pytest.fixture(params=[HttpUpstream])
 async def upstream(request: pytest.FixtureRequest) -> AsyncIterator[Upstream]:
     adapter: Upstream = request.param()
     yield adapter

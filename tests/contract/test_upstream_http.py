@@ -1,15 +1,19 @@
 """What our own HTTP client does beyond the contract of its port."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
 
 from surplus.serving.errors import UpstreamCut, UpstreamTimedOut, UpstreamUnreachable
-from surplus.serving.http1.connection import HELD_MAX
-from surplus.serving.upstream_http import HttpUpstream
+from surplus.serving.http1.connection import HELD_MAX, Connection
+from surplus.serving.http1.origin import Origin
+from surplus.serving.upstream_http import KEEP_ALIVE_S, HttpUpstream
 from tests.contract.scripted import CHUNKED_HEAD, LAST_CHUNK, Peer, ScriptedServer, chunk, whole
+from tests.contract.test_upstream_connections import keep_answering
 from tests.contract.test_upstream_contract import SOON_S, post, rest, settle
 from tests.contract.test_upstream_reuse import ask
 
@@ -69,6 +73,72 @@ async def test_the_connection_used_last_is_used_next(upstream: HttpUpstream) -> 
             answers[index].release()
         for _ in range(3):
             assert await ask(upstream, server) == b"1"
+
+
+async def test_a_kept_connection_that_became_too_old_is_closed(upstream: HttpUpstream) -> None:
+    async with ScriptedServer(keep_answering) as server:
+        await ask(upstream, server)
+        (old,) = upstream._pool._open
+        old.idle_since -= 2 * KEEP_ALIVE_S
+        await ask(upstream, server)
+        assert server.connections == 2
+        assert not old.alive
+
+
+async def test_an_answer_that_was_kept_whole_but_not_read_keeps_its_connection(upstream: HttpUpstream) -> None:
+    body = bytes(HELD_MAX + 30_000)
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(whole(body))
+
+    async with ScriptedServer(script) as server, asyncio.timeout(SOON_S):
+        for _ in range(3):
+            answer = await post(upstream, server.url)
+            (connection,) = upstream._pool._open
+            while not (connection.response is None or connection.response.ended):
+                await settle()
+            answer.release()
+            assert connection._transport.is_reading()
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("end", ["abort", "release"])
+async def test_a_connection_that_is_gone_is_forgotten(upstream: HttpUpstream, end: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(whole(b"data", more="Connection: close\r\n"))
+        await peer.gone()
+
+    async with ScriptedServer(script) as server, asyncio.timeout(SOON_S):
+        answer = await post(upstream, server.url)
+        assert await answer.chunk(SOON_S) == b"data"
+        (connection,) = upstream._pool._open
+        getattr(answer, end)()
+        assert not connection.alive
+        left = weakref.ref(connection)
+        del connection
+        while left() is not None:
+            await settle()
+            gc.collect()
+        assert not upstream._pool._open
+
+
+async def test_a_connection_that_ended_before_its_first_request_says_so() -> None:
+    ends: list[Connection] = []
+    async with ScriptedServer(keep_answering) as server:
+        origin = Origin(tls=False, host="127.0.0.1", port=server.port)
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: Connection(origin, lost=ends.append, settled=ends.append), "127.0.0.1", server.port
+        )
+        connection.abort()
+        while not ends:
+            await settle()
+        response = await connection.ask(b"GET / HTTP/1.1\r\n\r\n", b"", loop.time() + SOON_S)
+        assert not response.ready
+        assert isinstance(response.error, ConnectionError)
 
 
 async def test_an_end_that_the_loop_has_not_seen_yet_is_seen(upstream: HttpUpstream) -> None:

@@ -100,10 +100,12 @@ async def test_of_a_repeated_header_the_last_counts(upstream: Upstream) -> None:
 
 
 async def test_a_refusal_comes_through_although_the_body_is_not_taken(upstream: Upstream) -> None:
+    forever = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.head_only()
         await peer.send(whole(b"too large", "413 Content Too Large", "Connection: close\r\n"))
-        await peer.gone()
+        await forever.wait()
 
     async with ScriptedServer(script) as server:
         answer = await post(upstream, server.url, body=LARGE)

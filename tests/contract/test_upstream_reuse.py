@@ -45,6 +45,41 @@ async def test_a_server_that_does_not_keep_its_connection_is_not_asked_on_it_aga
             assert server.connections == count
 
 
+async def test_a_request_that_keeps_nothing_takes_nothing_that_is_kept(upstream: Upstream) -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(whole(b"data"))
+
+    async with ScriptedServer(script) as server:
+        assert await ask(upstream, server) == b"data"
+        (await post(upstream, server.url, reuse=False)).release()
+        assert server.connections == 2
+        assert await ask(upstream, server) == b"data"
+        assert server.connections == 2
+
+
+async def test_a_connection_that_was_refused_a_part_of_a_request_is_not_used_again(upstream: Upstream) -> None:
+    answered = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head_only()
+        await peer.send(whole(b"no", "400 Bad Request"))
+        await answered.wait()
+        await peer.gone()
+
+    async with ScriptedServer(script) as server:
+        for count in range(1, 3):
+            answered.clear()
+            answer = await post(upstream, server.url, body=bytes(64 * 1024 * 1024))
+            assert await answer.read(10, SOON_S) == b"no"
+            answered.set()
+            for _ in range(20):
+                await settle()
+            answer.release()
+            assert server.connections == count
+
+
 @pytest.mark.parametrize("end", ["close", "reset"])
 async def test_a_connection_that_ended_while_it_was_idle_is_not_used(upstream: Upstream, end: str) -> None:
     served: asyncio.Queue[Peer] = asyncio.Queue()

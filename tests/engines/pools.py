@@ -11,7 +11,7 @@ from surplus.serving.backoff import BackoffRules
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool, Replica
 from surplus.serving.supervisor import Patience
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.serving.upstream_http import HttpUpstream
 
 QUICK = Patience(
     start_s=20.0,
@@ -30,10 +30,10 @@ QUICK = Patience(
 @asynccontextmanager
 async def running(
     *, patience: Patience = QUICK, environment: dict[str, str] | None = None
-) -> AsyncIterator[tuple[Pool, AiohttpUpstream]]:
+) -> AsyncIterator[tuple[Pool, HttpUpstream]]:
     """A pool whose `run` is under way (in the task "pool"), and the upstream that it uses; stopped at the end."""
     clock = SystemClock()
-    upstream = AiohttpUpstream()
+    upstream = HttpUpstream()
     engines = Engines(upstream=upstream, ids=RandomIds(clock), environment=environment or {})
     pool = Pool(engines, ids=RandomIds(clock), clock=clock, jitter=random.random, patience=patience)
     life = asyncio.create_task(pool.run(), name="pool")
@@ -47,7 +47,7 @@ async def running(
         life.result()
 
 
-async def ask(upstream: AiohttpUpstream, replica: Replica, body: bytes, path: str = "/chat/completions") -> bytes:
+async def ask(upstream: HttpUpstream, replica: Replica, body: bytes, path: str = "/chat/completions") -> bytes:
     """The whole answer to one leased request; it must be a 200."""
     headers = {**replica.headers, "content-type": "application/json"}
     with replica.lease():

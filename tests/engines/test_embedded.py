@@ -16,7 +16,7 @@ from surplus.serving.engines.factory import Engines
 from surplus.serving.errors import UpstreamCut, UpstreamUnreachable
 from surplus.serving.model import ReplicaState
 from surplus.serving.replicas import Pool, Replica
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.serving.upstream_http import HttpUpstream
 from tests.contract.engine_server import until
 from tests.engines.pools import ask, running
 from tests.unit.serving.deployments import embedded
@@ -134,7 +134,7 @@ async def test_two_replicas_share_the_work_and_survive_each_other() -> None:
 
 
 async def test_an_engine_with_a_long_queue_still_answers_health_checks() -> None:
-    upstream = AiohttpUpstream()
+    upstream = HttpUpstream()
     engine = Engines(upstream=upstream, ids=CountedIds(), environment={})(embedded(slots=1))
     endpoint = await engine.start(20.0)
     replica = Replica("busy", embedded(), SystemClock())

@@ -23,7 +23,7 @@ from surplus.kit.db import Database, ReadSession, WriteSession, metadata
 from surplus.kit.ids import CountedIds
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.serving.upstream_http import HttpUpstream
 
 NOW = 1_795_251_600.0  # 2026-11-21T09:00:00Z
 
@@ -35,7 +35,7 @@ class World:
     database: Database
     clock: ManualClock
     ids: CountedIds
-    upstream: AiohttpUpstream
+    upstream: HttpUpstream
     deps: ApiDeps
     app: FastAPI
     acme: Organization
@@ -104,7 +104,7 @@ async def build(database: Database) -> World:
     assert operator is not None
     tokens = {"operator": operator.token}
     acme, rival = database.write_now(_customers, ids, Caller(operator.key, _operator_of(database)), tokens)
-    upstream = AiohttpUpstream()
+    upstream = HttpUpstream()
     pool = Pool(Engines(upstream=upstream, ids=ids, environment={}), ids=ids, clock=clock, jitter=lambda: 0.5)
     registry = CollectorRegistry()
     Counter("surplus_tests", "Something to scrape", registry=registry)

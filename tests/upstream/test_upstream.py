@@ -167,6 +167,14 @@ async def test_documents_in_llamacpp_shapes(upstream, client):
     assert upstream.generations == []
 
 
+async def test_tokens_are_counted_in_vllms_shape_too(upstream):
+    async with httpx.AsyncClient(base_url=upstream.root) as http:
+        chat = (await http.post("/tokenize", json={"model": "tiny-chat", "messages": MESSAGES})).json()
+        text = (await http.post("/tokenize", json={"model": "tiny-chat", "prompt": "Two words"})).json()
+    assert (chat["count"], len(chat["tokens"])) == (PROMPT_TOKENS, PROMPT_TOKENS)
+    assert text["count"] == 2
+
+
 async def test_bad_bodies_and_paths_are_refused(upstream, client):
     with pytest.raises(BadRequestError):
         await client.post("/chat/completions", body={"model": "tiny-chat"}, cast_to=httpx.Response)

@@ -67,6 +67,25 @@ async def test_continuous_usage_of_a_cut_stream_is_what_was_generated(upstream):
     assert heard.events[-1]["usage"]["completion_tokens"] == upstream.requests[0].usage.completion == 5
 
 
+async def test_continuous_usage_is_of_each_choice_and_the_last_of_all(upstream):
+    heard = await chat(upstream, n=2, stream_options={"include_usage": True, "continuous_usage_stats": True})
+    chunks = [event for event in heard.events[:-1] if event["choices"]]
+    for index in (0, 1):
+        counts = [one["usage"]["completion_tokens"] for one in chunks if one["choices"][0]["index"] == index]
+        assert counts == [*range(13), 12]
+    assert heard.events[-2]["usage"]["completion_tokens"] == upstream.requests[0].usage.completion == 24
+
+
+async def test_timings_are_of_each_choice_when_asked(upstream):
+    upstream.plan(Fault.Cached(4))
+    heard = await chat(upstream, n=2, timings_per_token=True)
+    timings = [event["timings"] for event in heard.events[:-1] if event["choices"]]
+    assert {one["cache_n"] for one in timings} == {4}
+    assert {one["prompt_n"] + one["cache_n"] for one in timings} == {upstream.requests[0].prompt_tokens}
+    assert [one["predicted_n"] for one in timings].count(12) == 4  # the last token and the finish, of two choices
+    assert not any("timings" in event for event in (await chat(upstream)).events[:-1])
+
+
 @STREAM
 async def test_no_usage_at_all(upstream, stream):
     upstream.plan(Fault.NoUsage())

@@ -11,7 +11,7 @@ from surplus.serving.engines.factory import Engines
 from surplus.serving.errors import EngineFailed, EngineMisconfigured
 from surplus.serving.model import Deployment, EngineKind
 from surplus.serving.ports import Engine
-from surplus.serving.upstream_aiohttp import AiohttpUpstream
+from surplus.serving.upstream_http import HttpUpstream
 
 START_S: Final = 60.0
 ANSWER_S: Final = 5.0
@@ -23,7 +23,7 @@ async def engines(
     model: Path, deployments: "list[Deployment]", *, clock: Clock, environment: Mapping[str, str]
 ) -> list[Check]:
     """Whether the embedded engine runs the model in the file `model`, and how each deployment is."""
-    upstream = AiohttpUpstream()
+    upstream = HttpUpstream()
     make = Engines(upstream=upstream, ids=RandomIds(clock), environment=environment)
     try:
         trial = await embedded(make(_trial(model)), clock)

@@ -112,6 +112,13 @@ def test_a_request_ends_once_and_gives_everything_back(desk: Desk) -> None:
         desk.limiter.take("key_1", LIMITS, 1, 0.0)
 
 
+def test_what_an_ending_does_not_say_is_nothing(desk: Desk) -> None:
+    desk.admit("req_1").settle(Ending(Outcome.FAILED, 502))
+    (ending,) = [entry for entry in desk.entries if isinstance(entry, Settled)]
+    assert (ending.usage, ending.waste_output, ending.degraded) == (TokenUsage(), 0, False)
+    assert (ending.grains, ending.first_token_at, ending.engine_request_id) == ("0", None, None)
+
+
 def test_whoever_answers_is_who_is_charged_for(desk: Desk) -> None:
     settlement = desk.admit("req_1")
     settlement.use("dep_1", dollars(version="ignored"))

@@ -92,6 +92,11 @@ def test_a_refusal_without_words_says_that_it_is_one(body: bytes) -> None:
     assert (error.code, error.param) == ("invalid_request", None)
 
 
+def test_a_body_that_is_too_large_for_the_engine_is_told_in_its_words_or_ours() -> None:
+    assert told(413, {"error": "at most 5 MB"}).message == "at most 5 MB"
+    assert told(413, b"<html>").message == "the engine says that the request is too large"
+
+
 def test_details_of_a_framework_are_passed_on() -> None:
     error = told(422, {"detail": [{"loc": ["body", "n"], "msg": "must be positive"}]})
     assert "must be positive" in error.message
@@ -124,6 +129,7 @@ def test_the_field_that_was_wrong_is_named(param: Any, named: str | None) -> Non
     [
         {"message": "too long", "code": "context_length_exceeded"},
         {"message": "request (9) exceeds the available context size (5)", "type": "exceed_context_size_error"},
+        {"message": "too long", "type": "exceed_context_size_error", "code": 400},
         {"message": "This model's maximum context length is 1024 tokens."},
         {"message": "Prompt exceeds the CONTEXT WINDOW"},
     ],
@@ -215,6 +221,7 @@ def test_an_error_that_came_with_a_status_of_200(body: bytes, error: bool) -> No
         ({"code": 408, "message": "m"}, UpstreamSilent),
         ({"code": 429, "message": "m"}, UpstreamBroken),
         ({"code": 503, "message": "m"}, UpstreamBroken),
+        ({"code": 500, "message": "the context length is not known"}, UpstreamBroken),
         ({"code": "invalid", "status": 400, "message": "m"}, UpstreamRefused),
         ({"code": "overloaded"}, UpstreamBroken),
         ({"error": {"code": 400, "message": "m"}}, UpstreamRefused),

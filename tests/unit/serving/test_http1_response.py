@@ -1,5 +1,6 @@
 """One answer, fed in pieces of any size."""
 
+import gc
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -121,6 +122,31 @@ def test_a_dropped_answer_has_nothing_and_did_not_end() -> None:
     assert response.take() == b""
     assert not response.ended
     assert response.error is not None
+
+
+def test_a_long_stream_of_small_reads_is_no_excess() -> None:
+    response = Response()
+    response.feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(HEAD_MAX):
+        response.feed(b"1\r\n")
+        response.feed(b"a\r\n")
+        assert response.take() == b"a"
+    assert response.error is None
+
+
+def test_an_answer_that_is_over_leaves_nothing_for_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for end in (b"Content-Length: 0\r\n\r\n", b"\r\n", b"nonsense"):
+            response = Response()
+            response.feed(HEAD + end)
+            if not response.over:
+                response.close()
+        del response
+        assert not [each for each in gc.get_objects() if isinstance(each, Response)]
+    finally:
+        gc.enable()
 
 
 def test_what_is_held_is_counted_until_it_is_taken() -> None:

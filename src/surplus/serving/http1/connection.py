@@ -57,8 +57,7 @@ class Connection(asyncio.Protocol):
             return
         response.feed(data)
         if self._waiter is not None:
-            if response.ready or response.error is not None:
-                self._wake()
+            self._wake()
         elif self._lingering:
             self._linger_on(response)
         if response.held > HELD_MAX and not self._reading_paused:
@@ -132,14 +131,7 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether request and answer are complete, and both sides keep the connection."""
         response = self.response
-        return (
-            response is not None
-            and response.ended
-            and response.keep_alive
-            and not self._unsent
-            and self.alive
-            and not self._transport.get_write_buffer_size()
-        )
+        return response is not None and response.ended and response.keep_alive and not self._unsent
 
     @property
     def read_up(self) -> bool:
@@ -158,9 +150,6 @@ class Connection(asyncio.Protocol):
         self._deadline = self._loop.time() + seconds
         if self._deadline < self._rings_at:
             self._ring_at(self._deadline)
-        if self.response is not None:
-            self.response.take()
-        self.read_on()
 
     def abort(self) -> None:
         """End it at once, whatever is under way."""
@@ -168,7 +157,6 @@ class Connection(asyncio.Protocol):
             self.response.drop()
         self.alive = False
         self._transport.abort()
-        self._wake()
 
     # ---- inside
 

@@ -69,7 +69,9 @@ class Response:
         self.held += len(data)
         try:
             parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as error:
+        except HttpParserUpgrade:
+            self.fail(ConnectionError("the engine changed to another protocol unasked"))
+        except HttpParserError as error:
             self.fail(error.__context__ or error)
         if self.ended or self.error is not None:
             self._parser = None  # they hold each other; a collector should not have to find that out
@@ -132,8 +134,6 @@ class Response:
         parser = self._parser
         assert parser is not None
         status = parser.get_status_code()
-        if status == 101:
-            raise ConnectionError("the engine changed to another protocol unasked")
         if status < 200:  # an interim answer, 100 Continue for one; the real one follows
             self._fields.clear()
             return
