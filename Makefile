@@ -5,7 +5,7 @@ PY := .venv/bin/python
 UV := .boot/bin/uv
 JOBS ?= 2
 
-.PHONY: help setup demo test check lint types unit slow bench lock docs clean
+.PHONY: help setup demo test check lint types unit rest bench lock docs clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -26,9 +26,9 @@ setup: .venv/.ready  ## install everything into .venv
 demo: setup  ## the main job: a server, two customers, real answers, exact bills (ARGS=--once to end by itself)
 	@.venv/bin/surplus demo $(ARGS)
 
-test: check slow  ## all tests
+test: check rest  ## all tests
 
-check: lint types unit  ## the fast part: form, types, unit, database and property tests
+check: lint types unit  ## the fast part, under a minute: form, types, unit, database and property tests
 
 lint: setup
 	@.venv/bin/ruff check -q .
@@ -38,11 +38,14 @@ lint: setup
 types: setup
 	@.venv/bin/pyright
 
-unit: setup
-	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
+FAST := tests/unit tests/db tests/properties tests/tidy tests/tools
 
-slow: setup
-	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m slow
+unit: setup
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow" $(FAST)
+
+rest: setup
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m slow $(FAST)
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile tests $(addprefix --ignore=,$(FAST))
 
 bench: setup  ## what the gateway costs, beside nginx and LiteLLM where they are installed
 	@$(PY) -m bench.gateway $(ARGS)

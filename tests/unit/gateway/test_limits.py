@@ -62,7 +62,7 @@ def test_more_than_was_bounded_counts_too(limiter: Limiter) -> None:
     limits = Limits(tpm=100)
     take(limiter, limits, 10).release(150)
     assert standing(limiter, limits)["tokens"].remaining == 0
-    refused(limiter, limits, 1)
+    assert refused(limiter, limits, 1).detail["remaining"] == 0
     take(limiter, limits, 100, at=WINDOW_S)
 
 
@@ -71,6 +71,8 @@ def test_the_wait_for_tokens_is_until_enough_of_them_are_free(limiter: Limiter) 
     for at in (0.0, 10.0, 20.0):
         take(limiter, limits, 30, at=at)
     assert refused(limiter, limits, 30, at=25.0).retry_after_s == 35.0
+    assert refused(limiter, limits, 40, at=25.0).retry_after_s == 35.0
+    assert refused(limiter, limits, 41, at=25.0).retry_after_s == 45.0
     assert refused(limiter, limits, 70, at=25.0).retry_after_s == 45.0
     assert refused(limiter, limits, 100, at=25.0).retry_after_s == 55.0
 
@@ -85,7 +87,8 @@ def test_a_request_over_the_whole_limit_is_not_worth_another_try(limiter: Limite
 def test_requests_at_once_free_when_they_end(limiter: Limiter) -> None:
     limits = Limits(concurrency=2)
     first, second = take(limiter, limits), take(limiter, limits)
-    assert refused(limiter, limits).detail["what"] == "requests at once"
+    error = refused(limiter, limits)
+    assert (error.detail["what"], error.detail["remaining"], error.retry_after_s) == ("requests at once", 0, 1.0)
     first.release(5)
     first.release(5)
     third = take(limiter, limits)
