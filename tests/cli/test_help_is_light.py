@@ -6,7 +6,16 @@ import time
 
 import pytest
 
-SERVER = {"sqlalchemy", "fastapi", "httptools", "uvicorn", "xllamacpp", "alembic", "surplus.bootstrap", "surplus.kit.db"}
+SERVER = {
+    "sqlalchemy",
+    "fastapi",
+    "httptools",
+    "uvicorn",
+    "xllamacpp",
+    "alembic",
+    "surplus.bootstrap",
+    "surplus.kit.db",
+}
 LOADED = "import sys; from surplus.cli.main import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
 RUN = "from surplus.cli.main import main; main()"
 HELP_S = 0.5

@@ -40,7 +40,7 @@ class Answer(Protocol):
         ...
 
     def release(self) -> None:
-        """Give the connection back. An answer that has not been read to its end is aborted instead."""
+        """Give the connection back. Aborts instead if bytes are unread, or if the end does not come within a moment."""
         ...
 
 

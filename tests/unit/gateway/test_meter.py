@@ -2,6 +2,7 @@
 
 import pytest
 
+from surplus.gateway.meter import openai_usage
 from surplus.metering.usage import TokenUsage
 from surplus.serving.model import EngineKind
 from tests.unit.gateway.following import LLAMA, OPENAI, VLLM, follow, payloads, usages
@@ -193,6 +194,27 @@ def test_timings_that_cannot_be_true_are_brought_to_counts(number: int, counted:
     said = [chunk("a", timings={"prompt_n": number, "cache_n": number, "predicted_n": number})]
     _, meter = follow(LLAMA, stream(*said, done=False))
     assert meter.usage == TokenUsage(counted, counted, 0, counted)
+
+
+def test_timings_that_are_missing_are_none() -> None:
+    _, meter = follow(LLAMA, stream(chunk("a", timings={"predicted_n": 3}), done=False))
+    assert meter.usage == TokenUsage(output=3)
+    _, meter = follow(LLAMA, stream(chunk("a", timings={"prompt_n": 2}), done=False))
+    assert meter.usage == TokenUsage(uncached=2)
+
+
+def test_figures_may_come_before_any_choice() -> None:
+    _, meter = follow(LLAMA, stream(closing(timings=timings(5, 0)), done=False), choices=2)
+    assert meter.usage == TokenUsage(uncached=5)
+
+
+def test_usage_is_told_with_all_of_the_prompt() -> None:
+    assert openai_usage(TokenUsage(uncached=1, cache_read=2, cache_write=4, output=8, reasoning=3)) == {
+        "prompt_tokens": 7,
+        "completion_tokens": 8,
+        "total_tokens": 15,
+        "prompt_tokens_details": {"cached_tokens": 2},
+    }
 
 
 def test_a_chunk_of_many_choices_says_which_of_them_have_finished() -> None:
