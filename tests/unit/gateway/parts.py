@@ -14,7 +14,7 @@ from surplus.metering.model import Outcome
 from surplus.serving.model import Deployment, EngineKind
 
 NOW = 1_795_251_600.0  # 2026-11-21T09:00:00Z
-TRIES = settings(deadline=None, max_examples=100)
+TRIES = settings(deadline=None, max_examples=60)
 
 
 def deployment(engine: EngineKind = EngineKind.OPENAI, **changes: Any) -> Deployment:
