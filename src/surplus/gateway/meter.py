@@ -135,18 +135,19 @@ class StreamMeter:
         return end if end > 1 and self._all_plain(block[:end]) else 0
 
     def _all_plain(self, block: bytes) -> bool:
-        joined = b"[" + block[6:-2].replace(_JOINT, b",") + b"]"
+        joined = block[6:-2].replace(_JOINT, b",")
+        count = (len(block) - 8 - len(joined)) // (len(_JOINT) - 1) + 1
         try:
-            chunks = _plain_block.decode(joined)
+            chunks = _plain_block.decode(b"[" + joined + b"]")
             _check_text(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        if len(chunks) != block.count(b"\n\n"):  # an event that is no JSON by itself
+        if len(chunks) != count or b"\n\n" in joined:  # an event that is no JSON by itself
             return False
         if block.count(b'"finish_reason"') != block.count(b'"finish_reason":null'):
             for chunk in chunks:
                 self._finish(chunk)
-        self.events += len(chunks)
+        self.events += count
         return True
 
     def _finish(self, chunk: Chunk | PlainChunk) -> None:
