@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 import uvloop
 
 from bench.gateway.build import build
-from bench.gateway.processes import pick_cores, pinned
+from bench.gateway.processes import BenchError, pick_cores, pinned
+from bench.gateway.report import this_machine
 from bench.gateway.rounds import upstream
 from bench.gateway.scenarios import SCENARIOS, Scenario
 from surplus.serving.upstream import Upstream
@@ -45,7 +46,7 @@ async def measure(make: Make, scenario: Scenario, url: str, seconds: float) -> f
 
 
 async def ask(adapter: Upstream, scenario: Scenario, url: str, body: bytes) -> None:
-    """One request, its answer read to the end."""
+    """One request, its answer read to the end. Raises what the adapter raises, BenchError for another status."""
     answer = await adapter.send(
         url,
         "/chat/completions",
@@ -55,6 +56,8 @@ async def ask(adapter: Upstream, scenario: Scenario, url: str, body: bytes) -> N
         first_byte_timeout_s=PATIENCE_S,
         reuse=True,
     )
+    if answer.status != 200:
+        raise BenchError(f"the upstream answered {answer.status}")
     if scenario.stream:
         while await answer.chunk(PATIENCE_S):
             pass
@@ -93,6 +96,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one run")
     options = parser.parse_args()
+    print(this_machine(pick_cores([])))
     figures = run(options.adapter or [PRESENT], rounds=options.rounds, seconds=options.seconds)
     for (name, scenario), spent in sorted(figures.items(), key=lambda item: item[0][1]):
         median = statistics.median(spent)

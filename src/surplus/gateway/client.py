@@ -37,6 +37,7 @@ class Client:
         self._task = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._slow: Callable[[], None] | None = None
         self._abort_after_s: Callable[[], float] | None = None
         self._abort: asyncio.TimerHandle | None = None
         self._aborted = False
@@ -80,8 +81,16 @@ class Client:
         """
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start_watching)
 
+    def when_slow(self, act: Callable[[], None] | None) -> None:
+        """Do this as soon as the answer takes longer than most, so that the quick ones need not pay for it."""
+        self._slow = act
+        if act is not None and self._watch is not None:
+            act()
+
     def _start_watching(self) -> None:
         self._watch = asyncio.create_task(self._until_gone())
+        if self._slow is not None:
+            self._slow()
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

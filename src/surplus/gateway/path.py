@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from surplus.gateway import surface
@@ -102,7 +103,8 @@ class Path:
         handed_on = False
         patience = self.dispatcher.patience
         try:
-            async with asyncio.timeout(patience.request_s):
+            async with asyncio.timeout(None) as limit:
+                client.when_slow(partial(limit.reschedule, asyncio.get_running_loop().time() + patience.request_s))
                 exchange = await self._dispatch(client, admission)
                 if exchange.whole is not None:
                     await relay_whole(client, admission, exchange.replica, exchange.whole, headers)
@@ -119,6 +121,7 @@ class Path:
             settlement.settle(Ending(Outcome.FAILED, error.status))
             raise
         finally:
+            client.when_slow(None)
             if exchange is not None:
                 exchange.close()
             if not handed_on:
