@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
     async def _upload(self, response: Response, body: memoryview, deadline: float) -> None:
         self._unsent = True
         for start in range(0, len(body), PIECE):
+            if self._transport.is_closing():
+                return
             self._transport.write(body[start : start + PIECE])
             while self._writing_paused:
                 if response.error is not None or (response.ready and response.status >= 300):
