@@ -13,6 +13,8 @@ import pytest
 
 from surplus.kit.journal import Journal, Slots, SlotState
 
+pytestmark = pytest.mark.slow
+
 
 def killed_after(reports, directory):
     """Start the worker, kill it once it has made some reports, and return the last it made."""
