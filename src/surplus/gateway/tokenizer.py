@@ -57,7 +57,7 @@ class Tokenizer:
             if like_vllm:
                 return await self._vllm(replica, rendered)
             prompt = (await self._ask(replica, "/apply-template", _join(rendered)))["prompt"]
-            return await self._llama(replica, msgspec.json.encode(prompt), special=False)
+            return await self._llama(replica, msgspec.json.encode(prompt))
         name = next(name for name in _TEXTS if name in body.fields)
         total = 0
         for text in _texts(msgspec.json.decode(body.fields[name], type=_Inputs)):
@@ -74,9 +74,10 @@ class Tokenizer:
         model = msgspec.json.encode(replica.deployment.upstream_model)
         return int((await self._ask(replica, "/tokenize", _join({**fields, "model": model})))["count"])
 
-    async def _llama(self, replica: Replica, content: bytes, *, special: bool = True) -> int:
-        flags = b'"add_special":%b,"parse_special":true' % (b"true" if special else b"false")
-        answer = await self._ask(replica, "/tokenize", b'{"content":%b,%b}' % (content, flags))
+    async def _llama(self, replica: Replica, content: bytes) -> int:
+        """Of a text, or of a rendered prompt, which comes without the token that every text begins with."""
+        asked = b'{"content":%b,"add_special":true,"parse_special":true}' % content
+        answer = await self._ask(replica, "/tokenize", asked)
         return len(answer["tokens"])
 
     async def _ask(self, replica: Replica, path: str, body: bytes) -> dict[str, Any]:

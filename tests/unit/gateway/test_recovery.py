@@ -72,7 +72,7 @@ async def test_an_interrupted_request_is_charged_by_the_last_figures_in_its_slot
     assert await ruins.recover() == 1
     record = ruins.house.record("req_1")
     assert record.usage == TokenUsage(10, 4, 2, 6)
-    assert (record.outcome, record.status, record.degraded) == (Outcome.INTERRUPTED, 500, True)
+    assert (record.outcome, record.status, record.degraded, record.waste_output) == (Outcome.INTERRUPTED, 500, True, 0)
     assert record.charged_micro == record.cost_micro == 10 * 2 + 4 * 1 + 2 * 3 + 6 * 8
     assert (record.started_at, record.ended_at) == (NOW, NOW + 60)
     ruins.house.check()
