@@ -10,15 +10,16 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from surplus import __version__, migrations
+from surplus.api import refusals
 from surplus.api.app import ApiDeps, create_api
 from surplus.gateway import http as gateway_http
 from surplus.gateway.access import Access
@@ -41,8 +42,10 @@ from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
+from surplus.kit.edge import Edge, Proxies, Seats
+from surplus.kit.edge.tls import Tls
 from surplus.kit.errors import SurplusError
-from surplus.kit.http_server import HttpServer, listen, split
+from surplus.kit.http_server import HttpServer, connections_at_most, listen, split
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
 from surplus.serving.engines.factory import Engines
@@ -61,7 +64,6 @@ GATEWAY: Final = "gateway-1"
 """The name of this process's journal; there is one gateway per data directory."""
 
 CONNECT_S: Final = 5.0
-KEEP_ALIVE_S: Final = 75
 LAG_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -88,6 +90,8 @@ class Server:
     upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
+    edge: Edge
+    tls: Tls | None
     app: ASGIApp
     flush_traces: Any
 
@@ -140,6 +144,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     """Put a server together and bring its books in order after the last run. Nothing listens yet."""
     clock = SystemClock()
     ids = RandomIds(clock)
+    tls = Tls.of(settings.server.tls_certificate, settings.server.tls_key)
     journal = Journal.open(data / JOURNAL, segment_bytes=settings.journal.segment_mib * 2**20)
     slots = Slots.open(data / JOURNAL / "slots", settings.gateway.slots)
     loader = Loader(
@@ -197,6 +202,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         upstream=upstream,
         refresh=refresh,
         upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered),
+        edge=_edge(settings, ids, metrics),
+        tls=tls,
         app=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
@@ -228,6 +235,18 @@ def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRe
             registry=registry,
             version=__version__,
         )
+    )
+
+
+def _edge(settings: Settings, ids: Ids, metrics: Metrics) -> Edge:
+    server = settings.server
+    limits = server.limits(connections=connections_at_most(server.max_connections))
+    return Edge(
+        limits=limits,
+        seats=Seats(limits),
+        proxies=Proxies.parse(server.trusted_proxies),
+        tell=partial(refusals.tell, ids),
+        refused=metrics.refuse,
     )
 
 
@@ -263,19 +282,7 @@ def _tracer(settings: Settings) -> tuple[Tracer, Any]:
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
     settings = server.settings.server
-    config = uvicorn.Config(
-        server.app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-    )
-    http = HttpServer(config)
+    http = HttpServer(server.app, server.edge, tls=server.tls, drain_s=settings.drain_s)
     await server.refresh.now()
     gc.collect()
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
@@ -325,12 +332,12 @@ async def close(server: Server) -> None:
     server.database.close()
 
 
-def serve(*, data: Path, host: str | None = None, port: int | None = None, config: Path | None = None) -> int:
-    """`surplus serve`: returns the exit status."""
+def serve(*, data: Path, config: Path | None = None, **flags: object) -> int:
+    """`surplus serve`; `flags` are settings of [server] (None: not given). Returns the exit status."""
     try:
-        settings = load_settings(data, config)
+        settings = load_settings(data, config).with_flags(**flags)
         logs.configure(settings.server.log_level)
-        sock = listen(host or settings.server.host, settings.server.port if port is None else port)
+        sock = listen(settings.server.host, settings.server.port)
         with sock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, data, sock))
     except SurplusError as error:
@@ -350,7 +357,8 @@ async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     made = ensure_operator(database, RandomIds(clock), data, clock.now())
     server = await build(settings, data, database, kit_settings.environment())
     address, port = sock.getsockname()[:2]
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    scheme = "http" if server.tls is None else "https"
+    url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
     sys.stdout.write(f"Surplus {__version__} at {url}\n")
     sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
     sys.stdout.write(f"  operator    key {'written to' if made else 'is in'} {data / OPERATOR_KEY}\n")

@@ -10,6 +10,7 @@ SurplusError                 500  internal
 ├── Conflict                 409  conflict
 │   └── IdempotencyConflict  409  idempotency_conflict
 ├── TooLarge                 413  too_large
+├── HeadTooLarge, UrlTooLong, RequestTooSlow  431, 414, 408  (kit/edge/errors.py)
 ├── Exhausted                429  insufficient_quota    (money is spent: trying again does not help)
 ├── Limited                  429  rate_limit_exceeded   (trying again later helps)
 ├── UpstreamFailed           502  upstream_error
