@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from surplus.kit.edge.errors import HeadTooLarge, UrlTooLong
+from surplus.kit.errors import HeadTooLarge, UrlTooLong
 
 FRAMING_PER_BYTE: Final = 8
 """A body in chunks of one byte has six bytes a chunk, and is odd but honest."""

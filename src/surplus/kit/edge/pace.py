@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from surplus.kit.edge.errors import RequestTooSlow
 from surplus.kit.edge.limits import Limits
+from surplus.kit.errors import TooSlow
 
 
 class Phase(Enum):
@@ -60,7 +60,7 @@ class Pace:
         """Until now it was we who did not read."""
         self.since, self.heard, self.received = now, now, 0
 
-    def verdict(self, limits: Limits, now: float, *, answering: bool) -> Silence | RequestTooSlow:
+    def verdict(self, limits: Limits, now: float, *, answering: bool) -> Silence | TooSlow:
         """What is due now; `answering`: a whole request of this connection is still being worked on."""
         match self.phase:
             case Phase.HEAD if now - self.since > limits.head_s:
@@ -74,7 +74,7 @@ class Pace:
             case _:
                 return KEEP
 
-    def _body(self, limits: Limits, now: float) -> Silence | RequestTooSlow:
+    def _body(self, limits: Limits, now: float) -> Silence | TooSlow:
         if now - self.heard > limits.body_s:
             return _slow(f"nothing of the body has arrived for {limits.body_s:g} s")
         past = now - self.since - limits.body_s
@@ -83,5 +83,5 @@ class Pace:
         return KEEP
 
 
-def _slow(what: str) -> RequestTooSlow:
-    return RequestTooSlow(f"{what}; send it again over a better connection")
+def _slow(what: str) -> TooSlow:
+    return TooSlow(f"{what}; send it again over a better connection")

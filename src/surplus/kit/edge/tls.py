@@ -32,6 +32,7 @@ class Tls:
     key: Path
     context: ssl.SSLContext = field(init=False)
     _seen: Files = field(init=False)
+    _complaint: str = ""
 
     def __post_init__(self) -> None:
         self._seen = self._files()
@@ -55,8 +56,11 @@ class Tls:
             context_of(self.certificate, self.key)
             _load(self.context, self.certificate, self.key)
         except BadCertificate as error:
-            log.warning("the new certificate is not used", extra={"fields": {"why": error.message}})
+            if error.message != self._complaint:  # once, not with every look
+                log.warning("the new certificate is not used", extra={"fields": {"why": error.message}})
+            self._complaint = error.message
             return False
+        self._complaint = ""
         log.info("a new certificate is in use", extra={"fields": {"certificate": str(self.certificate)}})
         return True
 
