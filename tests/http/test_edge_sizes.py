@@ -27,7 +27,7 @@ async def test_a_head_up_to_the_limit_and_not_a_byte_more(shop: Shop) -> None:
 
 async def test_a_head_without_end_is_not_read_to_its_end(shop: Shop) -> None:
     """Not even where it is one long header, of which the parser says nothing until it is whole."""
-    for start in (b"GET /v1/models HTTP/1.1\r\nx-long: ", b"GET /v1/models HTTP/1.1\r\nx-many: 1\r\n" * 1):
+    for start in (b"GET /v1/models HTTP/1.1\r\nx-long: ", b"GET /v1/models HTTP/1.1\r\nhost: shop\r\nx-long: "):
         caller = await shop.dial(start)
         for _ in range(5):
             caller.send(b"f" * 1000)

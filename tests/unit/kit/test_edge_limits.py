@@ -171,6 +171,14 @@ def test_a_proxys_connection_counts_for_others_during_a_request_alone() -> None:
     assert (seats.open, dict(seats.keys), dict(seats.addresses)) == (3, {}, {})
 
 
+def test_a_key_that_is_recognised_when_its_caller_has_left_counts_for_nothing() -> None:
+    seats = Seats(LIMITS)
+    seat = seats.sit("192.0.2.1", proxy=False)
+    seat.leave()
+    seat.claim("key_1")
+    assert (seats.open, dict(seats.keys), dict(seats.addresses)) == (0, {}, {})
+
+
 def test_a_request_outside_of_our_server_has_no_seat() -> None:
     claim({"type": "http"}, "key_1")
     claim({"type": "http", "extensions": {}}, "key_1")

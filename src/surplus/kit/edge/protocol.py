@@ -7,7 +7,7 @@ from time to time (`check`) rather than keeping timers: a request costs none, an
 import asyncio
 import logging
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -137,19 +137,19 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the request begin, if its head may be so. What is raised here comes back in `send_400_response`."""
         check_head(self._limits, self.url, self.headers)
-        self._pace.body(self.loop.time())
-        self._unparsed = self._after_head = 0
         seat = self._seat
         assert seat is not None
         if seat.proxy:
             assert self.client is not None
             forwarded = self._edge.proxies.read(self.client[0], self.headers)
-            seat.answered()
-            seat.come_from(forwarded.client)
             self.scope["client"] = (forwarded.client, 0)
             self.scope["scheme"] = forwarded.scheme or self.scope["scheme"]
+            seat.answered()
+            seat.come_from(forwarded.client)
         self.scope["extensions"] = {EXTENSION: {"seat": seat}}
         super().on_headers_complete()
+        self._pace.body(self.loop.time())
+        self._unparsed = self._after_head = 0
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -203,7 +203,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._refused_at = self.loop.time()
 
     def _note(self, what: str, **fields: str) -> None:
-        log.info(what, extra={"fields": {"client": self.client[0] if self.client else "", **fields}})
+        known = cast("dict[str, Any] | None", self.scope)  # none until a request begins
+        client = self.client if known is None else known["client"]
+        log.info(what, extra={"fields": {"client": client and client[0], **fields}})
 
     def _discard(self, size: int) -> None:
         self._discarded += size

@@ -51,6 +51,7 @@ class Seat:
     proxy: bool
     address: str | None = None
     key: str | None = None
+    left: bool = False
 
     def come_from(self, address: str) -> None:
         """Count for an address that has shown no key. Raises TooManyConnections, and then nothing has changed."""
@@ -62,7 +63,7 @@ class Seat:
 
     def claim(self, key: str) -> None:
         """The request is of this key: count for it from now on. Raises TooManyConnections; then nothing has changed."""
-        if key == self.key:
+        if key == self.key or self.left:
             return
         counts = self.seats.keys
         if counts[key] >= self.seats.limits.connections_per_key:
@@ -77,7 +78,8 @@ class Seat:
             self._release()
 
     def leave(self) -> None:
-        """The connection has ended. Call once."""
+        """The connection has ended, though a request of it may still run. Call once."""
+        self.left = True
         self._release()
         self.seats.open -= 1
 
