@@ -34,6 +34,7 @@ ALL = [
     "operator access",
     "journal",
     "port",
+    "exposure",
     "engine",
 ]
 
