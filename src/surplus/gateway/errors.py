@@ -5,6 +5,7 @@ The status of each error, and whether a client should try again, follow what the
 
 from surplus.kit.errors import (
     BadRequest,
+    Conflict,
     Exhausted,
     Forbidden,
     Limited,
@@ -87,6 +88,18 @@ class StreamBroken(UpstreamFailed):
     """The engine's stream ended before its answer did."""
 
     code = "stream_interrupted"
+
+
+class UnknownGateway(NotFound):
+    """No gateway has this name."""
+
+    code = "unknown_gateway"
+
+
+class GatewayAtWork(Conflict):
+    """A gateway that is there cannot be given up."""
+
+    code = "gateway_at_work"
 
 
 class JournalBehind(Unavailable):
