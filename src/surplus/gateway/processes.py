@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from surplus.gateway import store
-from surplus.gateway.errors import GatewayAtWork, UnknownGateway
 from surplus.gateway.model import Process
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database, ReadSession, WriteSession
-from surplus.kit.errors import SurplusError
+from surplus.kit.errors import Conflict, NotFound, SurplusError
 from surplus.ledger import service as ledger
 from surplus.ledger.commands import ReturnSlice, VoidHold
 
@@ -22,6 +21,18 @@ log: Final = logging.getLogger(__name__)
 
 BEAT_S: Final = 5.0
 HOLDS_MAX: Final = 100_000
+
+
+class UnknownGateway(NotFound):
+    """No gateway has this name."""
+
+    code = "unknown_gateway"
+
+
+class GatewayAtWork(Conflict):
+    """A gateway that is there cannot be given up."""
+
+    code = "gateway_at_work"
 
 
 @dataclass(frozen=True, slots=True)

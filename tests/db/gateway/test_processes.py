@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from surplus.gateway import processes
-from surplus.gateway.errors import GatewayAtWork, UnknownGateway
 from surplus.gateway.model import LOST_S, Process
+from surplus.gateway.processes import GatewayAtWork, UnknownGateway
 from surplus.kit.db import Database
 from surplus.ledger import service as ledger
 from surplus.ledger.commands import DrawSlice, OpenAccount, PlaceHold, Transfer
