@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field, structs
 
-from surplus.kit.edge import BadProxy, Limits, Proxies
+from surplus.kit.edge import BadProxy, Proxies
 from surplus.kit.errors import BadSetting
 
 
@@ -65,23 +65,6 @@ class Server(Struct, frozen=True):
         float, Meta(ge=0, le=3600, description="Seconds that running requests get to end when the server stops.")
     ] = 30.0
 
-    def limits(self, *, connections: int) -> Limits:
-        """The same as the edge takes them, with as many connections as the system allows."""
-        return Limits(
-            head_bytes=self.max_head_bytes,
-            headers=self.max_headers,
-            url_bytes=self.max_url_bytes,
-            body_bytes=self.max_body_bytes,
-            head_s=self.head_timeout_s,
-            body_s=self.body_timeout_s,
-            body_rate=self.min_body_rate,
-            idle_s=self.keep_alive_s,
-            unread_s=self.unread_timeout_s,
-            connections=connections,
-            connections_per_key=self.max_connections_per_key,
-            connections_per_address=self.max_connections_per_address,
-        )
-
 
 class Gateway(Struct, frozen=True):
     """[gateway]"""
@@ -125,6 +108,10 @@ class Journal(Struct, frozen=True):
     load_ms: Annotated[
         int, Meta(ge=1, le=1000, description="Milliseconds between two loads of the journal into the database.")
     ] = 100
+    lag_mib: Annotated[
+        int,
+        Meta(ge=1, le=2**20, description="MiB of settled work that may wait for the database; then requests get 503."),
+    ] = 256
     segment_mib: Annotated[int, Meta(ge=1, le=4096, description="Size of one journal file, in MiB.")] = 64
 
 

@@ -80,7 +80,7 @@ class Live:
 
     @property
     def root(self) -> str:
-        return f"{'https' if self.server.tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.server.edge.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:

@@ -68,6 +68,7 @@ SURFACE: Final[Sequence[SurplusError]] = (
     gateway.NoCapacity(""),
     gateway.Draining(""),
     edge.ConnectionsFull(""),
+    gateway.JournalBehind(0),
     journal.SlotsFull(""),
     journal.JournalFull(""),
     journal.JournalUnavailable(""),

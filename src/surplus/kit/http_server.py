@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from surplus.kit.edge import Edge
 from surplus.kit.edge.protocol import EdgeProtocol
-from surplus.kit.edge.tls import Tls
 from surplus.kit.errors import Unavailable
 
 log: Final = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class PortTaken(Unavailable):
 class HttpServer(uvicorn.Server):
     """uvicorn, except that signals are ours: the books are closed after the last answer, not in the middle."""
 
-    def __init__(self, app: ASGIApp, edge: Edge, *, tls: Tls | None, drain_s: float) -> None:
+    def __init__(self, app: ASGIApp, edge: Edge, *, drain_s: float) -> None:
         limits = edge.limits
         config = uvicorn.Config(
             app,
@@ -54,7 +53,6 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
         self._edge = edge
-        self._tls = tls
         shortest = min(limits.head_s, limits.body_s, limits.idle_s, limits.unread_s)
         self._check_s = min(CHECK_S_MAX, shortest / CHECKS_PER_TIMEOUT)
         self._timer: asyncio.TimerHandle | None = None
@@ -76,8 +74,8 @@ class HttpServer(uvicorn.Server):
         """Accept connections that are held to the rules of the edge, from their handshake on."""
         await self.lifespan.startup()
         tls: dict[str, Any] = {}
-        if self._tls is not None:
-            tls = {"ssl": self._tls.context, "ssl_handshake_timeout": self._edge.limits.head_s}
+        if self._edge.tls is not None:
+            tls = {"ssl": self._edge.tls.context, "ssl_handshake_timeout": self._edge.limits.head_s}
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(self._connection, sock=sock, backlog=self.config.backlog, **tls)
@@ -94,8 +92,8 @@ class HttpServer(uvicorn.Server):
         now = loop.time()
         for connection in tuple(self.server_state.connections):
             cast("EdgeProtocol", connection).check(now)
-        if self._tls is not None:
-            self._tls.reload()
+        if self._edge.tls is not None:
+            self._edge.tls.reload()
 
 
 def connections_at_most(wanted: int) -> int:

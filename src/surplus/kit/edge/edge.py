@@ -8,6 +8,7 @@ from typing import NamedTuple
 from surplus.kit.edge.limits import Limits
 from surplus.kit.edge.proxies import Proxies
 from surplus.kit.edge.seats import Seats
+from surplus.kit.edge.tls import Tls
 from surplus.kit.errors import SurplusError
 
 
@@ -25,6 +26,7 @@ class Edge:
     limits: Limits
     seats: Seats
     proxies: Proxies
+    tls: Tls | None
     tell: Callable[[str, SurplusError], Told]
     refused: Callable[[SurplusError], None]
 
