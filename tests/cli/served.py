@@ -20,6 +20,7 @@ from surplus.gateway.access import Access
 from surplus.gateway.books import LocalBooks
 from surplus.gateway.entries import Admitted, Settled
 from surplus.gateway.funds import EscrowFunds
+from surplus.gateway.ports import Load
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.tariffs import Tariffs
 from surplus.identity import service as identity
@@ -141,4 +142,5 @@ def _settle(
         ended_at=now,
         engine_request_id=None,
     )
-    gateway.load(session, "gateway-1", [settled], gateway_store.progress(session, "gateway-1"), now=now)
+    since = gateway_store.progress(session, "gateway-1").position
+    gateway.load(session, Load("gateway-1", (settled,), since, since + 1, since + 1), now=now)

@@ -55,10 +55,11 @@ class House:
             billing.set_budget, self.ids, org="org_1", scope=scope, scope_id=scope_id, cap_micro=cap, **fields
         )
 
-    def hold(self, request: str, micro: int, *budgets: Budget, at: float = NOW) -> None:
+    def hold(self, request: str, micro: int, *budgets: Budget, at: float = NOW, ref: str | None = None) -> None:
+        """A hold of the ledger itself, as the gateway places it."""
         scopes = tuple(Scope(budget.account(at), AccountKind.BUDGET, budget.limit) for budget in budgets)
         wallet = Scope(WALLET, AccountKind.WALLET, 0)
-        self.do(PlaceHold(request, wallet, scopes, micro, at + TTL_S, f"{GATEWAY}/{request}"), now=at)
+        self.do(PlaceHold(request, wallet, scopes, micro, at + TTL_S, ref or f"{GATEWAY}/{request}"), now=at)
 
     def balance(self, account: str = WALLET, *, at: float = NOW) -> Balance:
         return self.database.read_now(ledger.balance, account, now=at)

@@ -102,10 +102,11 @@ async def test_a_slot_of_a_request_that_was_never_admitted_has_no_record(ruins: 
 
 
 async def test_holds_of_others_are_left_alone(ruins: Ruins) -> None:
-    ruins.house.hold("contract_1", 1000)
+    ruins.house.hold("contract_1", 1000, ref="contract_1")
+    ruins.house.hold("req_9", 1000, ref="gateway-other/req_9")
     ruins.leave()
     await ruins.recover()
-    assert ruins.house.held() == ["contract_1"]
+    assert sorted(ruins.house.held()) == ["contract_1", "req_9"]
 
 
 async def test_recovering_again_changes_nothing(ruins: Ruins) -> None:
