@@ -45,5 +45,5 @@ def ledgered(journal: Journal, ring: Callable[[], None], *observers: Observer) -
 
 
 def granted(funds: EscrowFunds) -> dict[str, int]:
-    """What requests hold of each slice of a process, in micro-dollars; slices that nobody holds anything of left out."""
+    """What requests hold of each slice of a process, in micro-dollars, where they hold anything."""
     return {name: one.granted for name, one in funds._by_id.items() if one.granted}
