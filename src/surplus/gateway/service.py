@@ -31,6 +31,8 @@ def load(
     A settlement that is loaded again (its position was rolled back with the rest) changes nothing: holds are posted
     once and records are counted once, both by the request's id, and what moves no budget crosses no threshold.
     """
+    session.exclusive(metering.LOCK)
+    session.exclusive(ledger.LOCK)  # so that nobody else spends between the two looks at a budget
     watched = _budgets(session, settled)
     before = _spent(session, watched, now)
     commands = [

@@ -45,6 +45,6 @@ class Upkeep:
 
 
 def _tell(session: WriteSession) -> None:
-    for message in outbox.pending(session, ALERTS):
+    for message in outbox.claim(session, ALERTS):
         log.warning(message.topic, extra={"fields": {"alert": message.topic, **message.body}})
         outbox.mark(session, ALERTS, message.seq)
