@@ -26,6 +26,6 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> SQLiteStores:
     return SQLiteStores(tmp_path_factory.mktemp("stores"))
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def stores(request: pytest.FixtureRequest) -> Stores:
     return request.getfixturevalue(request.param)

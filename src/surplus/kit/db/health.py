@@ -1,4 +1,4 @@
-"""What can be told about a store without changing it: whether it is whole, how large, and which version its schema has."""
+"""What can be told about a store without changing it: whether it is whole, how large, which schema it has."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -43,7 +43,12 @@ _READER: Final = (
     "SET default_transaction_isolation = 'repeatable read'",
     "SET default_transaction_read_only = on",
 )
-_WRITER: Final = ("SET default_transaction_isolation = 'read committed'", "SET default_transaction_read_only = off")
+_WRITER: Final = (
+    "SET default_transaction_isolation = 'read committed'",
+    "SET default_transaction_read_only = off",
+    # Writers find rows by key alone. A table that grows faster than its statistics would be read from end to end.
+    "SET enable_seqscan = off",
+)
 
 _OF_THE_STORE: Final = frozenset({"42501", "42P01", "42703", "3F000"})
 """SQLSTATEs among programming errors that a server meets only when somebody else changed rights or tables."""
