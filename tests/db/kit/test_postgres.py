@@ -69,7 +69,7 @@ def test_an_operator_names_connections_in_the_url(postgres: PostgresStores, data
 
 def kill(cluster: Cluster) -> None:
     """End every connection of a client, as an administrator or a proxy does."""
-    cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'surplus'")
+    cluster.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'surplus'")
 
 
 def test_a_connection_that_died_while_idle_costs_no_transaction(database: Database, cluster: Cluster) -> None:

@@ -70,7 +70,8 @@ def parse(text: str) -> URL:
         url = make_url(text)
     except (exc.ArgumentError, ValueError):
         url = None
-    if url is None or url.drivername not in SCHEMES:
+    # An @ in the name is what is left of a password with a slash in it.
+    if url is None or url.drivername not in SCHEMES or "@" in (url.database or ""):
         message = "the database's address is not postgresql://USER@HOST:PORT/NAME; correct it"
         raise BadSetting(f"{message} (characters such as @ : / in a password are written %40 %3A %2F), or give none")
     return url.set(drivername="postgresql+psycopg")
