@@ -20,6 +20,8 @@ class Stores(Protocol):
     """Makes stores of one kind. Each is a copy of one that was migrated once."""
 
     kind: str
+    cost: int
+    """How many times as long a transaction takes as on the cheapest: properties try as many times fewer examples."""
 
     def place(self) -> Path | URL:
         """Where a new store with the newest schema is."""
@@ -38,6 +40,7 @@ class SQLiteStores:
     """Files in a folder."""
 
     kind = "sqlite"
+    cost = 1
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -63,6 +66,7 @@ class PostgresStores:
     """Databases of a cluster."""
 
     kind = "postgres"
+    cost = 5
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
