@@ -4,6 +4,7 @@ import asyncio
 import gc
 import importlib
 import logging
+import os
 import random
 import signal
 import socket
@@ -29,19 +30,22 @@ from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.jobs import Fsync, Loader
 from surplus.gateway.limits import Limiter
 from surplus.gateway.metrics import Metrics
+from surplus.gateway.model import Process
 from surplus.gateway.path import Path as RequestPath
+from surplus.gateway.processes import Presence
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.settlement import Ledgered
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
-from surplus.gateway.upkeep import Upkeep
+from surplus.gateway.upkeep import CONTROL, Upkeep
 from surplus.identity import service as identity
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
+from surplus.kit.election import Office
 from surplus.kit.errors import SurplusError
 from surplus.kit.http_server import HttpServer, listen, split
 from surplus.kit.ids import Ids, RandomIds
@@ -57,6 +61,7 @@ MIGRATIONS: Final = Path(migrations.__path__[0])
 SETTINGS_FILE: Final = "surplus.toml"
 OPERATOR_KEY: Final = "operator.key"
 DATABASE: Final = "surplus.db"
+ROLE: Final = "all"
 JOURNAL: Final = "journal"
 GATEWAY: Final = "gateway"
 """The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
@@ -88,6 +93,8 @@ class Server:
     upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
+    office: Office
+    presence: Presence
     app: ASGIApp
     flush_traces: Any
 
@@ -228,8 +235,11 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     refresh = Refresh(
         database=database, clock=clock, access=access, tariffs=tariffs, pool=pool, answer_recalls=funds.answer_recalls
     )
+    office = Office(database, clock, CONTROL, gateway)
     server = Server(
         settings=settings,
+        office=office,
+        presence=_presence(database, clock, gateway),
         database=database,
         journal=journal,
         slots=slots,
@@ -241,7 +251,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         pool=pool,
         upstream=upstream,
         refresh=refresh,
-        upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered, funds=funds),
+        upkeep=Upkeep(database=database, clock=clock, office=office, limiter=limiter, ledgered=ledgered, funds=funds),
         app=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
@@ -249,6 +259,11 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     api = _control_plane(server, clock, ids, registry if settings.metrics.enabled else None)
     server.app = split(gateway_http.PREFIX, server.app, api)
     return server
+
+
+def _presence(database: Database, clock: Clock, gateway: str) -> Presence:
+    now = clock.now()
+    return Presence(database, clock, Process(gateway, socket.gethostname(), os.getpid(), ROLE, __version__, now, now))
 
 
 def _gauges(server: Server, metrics: Metrics) -> None:
@@ -326,7 +341,10 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
-    jobs = [asyncio.create_task(job.run()) for job in (server.fsync, server.refresh, server.upkeep)]
+    jobs = [
+        asyncio.create_task(job.run())
+        for job in (server.fsync, server.refresh, server.office, server.presence, server.upkeep)
+    ]
     jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
     for task in (loading, replicas, *jobs):
         task.add_done_callback(lambda ended: _job_ended(ended, stop))
@@ -340,9 +358,11 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         loaded = await asyncio.gather(loading, return_exceptions=True)
         for job in jobs:
             job.cancel()
+        ended = [*loaded, *await asyncio.gather(*jobs, return_exceptions=True)]
         await server.funds.close()
+        await server.presence.leave()
         await server.pool.stop(settings.drain_s)
-        ended = [*loaded, *await asyncio.gather(replicas, *jobs, return_exceptions=True)]
+        ended += await asyncio.gather(replicas, return_exceptions=True)
         await close(server)
     if any(isinstance(outcome, Exception) for outcome in ended):
         raise JobFailed("a background job failed, so the server stopped; its log says which, and why")

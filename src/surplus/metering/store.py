@@ -1,7 +1,8 @@
 """All SQL of metering."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Column, func, select, tuple_
@@ -13,9 +14,12 @@ from surplus.metering.model import Bucket, Outcome, Totals, UsageRecord
 from surplus.metering.tables import hours, records
 from surplus.metering.usage import TokenUsage
 
-_USAGE: Final = tuple(field.name for field in fields(TokenUsage))
+_USAGE: Final = TokenUsage.__struct_fields__
 _SUMMED: Final = tuple(column.name for column in hours.columns if not column.primary_key)
-_PLAIN: Final = tuple(field.name for field in fields(UsageRecord) if field.name not in ("usage", "outcome"))
+_PLAIN: Final = tuple(name for name in UsageRecord.__struct_fields__ if name not in ("usage", "outcome"))
+_COLUMNS: Final = (*_PLAIN, "outcome", *_USAGE)
+_plain: Final = attrgetter(*_PLAIN)
+_usage: Final = attrgetter(*_USAGE)
 
 
 NEAR_S: Final = 86_400.0
@@ -80,11 +84,9 @@ def position(session: ReadSession, org: str, record_id: str) -> tuple[float, str
 
 
 def _record_row(record: UsageRecord) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
-    row["outcome"] = record.outcome.value
-    if record.engine_request_id is not None:
-        row["engine_request_id"] = record.engine_request_id.replace("\0", "")  # no database keeps that everywhere
-    row.update({name: getattr(record.usage, name) for name in _USAGE})
+    row = dict(zip(_COLUMNS, (*_plain(record), record.outcome.value, *_usage(record.usage)), strict=True))
+    if record.engine_request_id is not None and "\0" in record.engine_request_id:
+        row["engine_request_id"] = record.engine_request_id.replace("\0", "")  # not every database keeps that
     return row
 
 
