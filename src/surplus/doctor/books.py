@@ -39,7 +39,7 @@ def _whole(opened: Database) -> Check:
     risks = health.risks(opened)
     if risks:
         finding = f"{health.description(opened)}: a power cut can take back what was confirmed: {_some(risks)}"
-        return warning("database", finding, "set it on in postgresql.conf, and restart that server")
+        return warning("database", finding, "switch it on in the settings of that server, and restart it")
     return ok("database", f"{health.description(opened)} is whole")
 
 

@@ -49,6 +49,7 @@ def _record_batch(session: WriteSession, records: Sequence[UsageRecord]) -> int:
 
 def make_room(session: WriteSession, *, now: float) -> None:
     """Have the place ready where the records of this month and of the next weeks go; cheap where it is ready."""
+    session.exclusive(LOCK)
     store.make_room(session, (now, now + AHEAD_S))
 
 

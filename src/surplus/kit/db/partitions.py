@@ -32,7 +32,7 @@ def missing(connection: Connection, table: Table, instants: Iterable[float]) -> 
 
 
 def make(connection: Connection, table: Table, months: Iterable[tuple[str, float, float]]) -> None:
-    """Make pieces that are missing. The caller holds a lock that lets nobody else do the same."""
+    """Make pieces that are missing."""
     for name, start, end in months:
         connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE {table.name} INCLUDING ALL)")
         bounds = f"FOR VALUES FROM ({start}) TO ({end})"

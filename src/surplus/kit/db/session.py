@@ -5,7 +5,7 @@ belongs to `Database.read` and `Database.write`, which open it and end it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Delete, Insert, Row, Select, Table, Update
 
@@ -14,8 +14,6 @@ from surplus.kit.db import locks, partitions, rows
 AnySelect = Select[*tuple[Any, ...]]
 AnyRow = Row[*tuple[Any, ...]]
 Rows = Sequence[Mapping[str, Any]]
-
-_PARTITIONS: Final = "9 partitions"
 
 
 class ReadSession:
@@ -57,11 +55,12 @@ class WriteSession(ReadSession):
         locks.take(self._connection, name)
 
     def make_room(self, table: Table, instants: Iterable[float]) -> None:
-        """Make the months that rows of these instants (epoch seconds) go to, where a table is kept by month."""
-        instants = list(instants)
-        if partitions.missing(self._connection, table, instants):
-            self.exclusive(_PARTITIONS)
-            partitions.make(self._connection, table, partitions.missing(self._connection, table, instants))
+        """Make the months that rows of these instants (epoch seconds) go to, where a table is kept by month.
+
+        To be called under the one lock that all who write to the table hold.
+        """
+        assert self._held, "two processes could make one month"
+        partitions.make(self._connection, table, partitions.missing(self._connection, table, instants))
 
     def execute(self, statement: Insert | Update | Delete, values: Mapping[str, Any] | Rows | None = None) -> int:
         """Run a statement once, or once per row; returns how many rows it touched (-1 where a driver cannot tell)."""
