@@ -120,7 +120,7 @@ class Live:
 @asynccontextmanager
 async def running(data: Path, settings: Settings) -> AsyncIterator[Live]:
     """A server on a data directory, from its start to the end of its drain."""
-    database = bootstrap.open_store(data)
+    database = bootstrap.open_store(data, settings.store.url)
     bootstrap.ensure_operator(database, IDS, data, CLOCK.now())
     server = await bootstrap.build(settings, data, database, {})
     stop = asyncio.Event()
@@ -294,9 +294,9 @@ async def opened(
 ) -> AsyncIterator[Shop]:
     """A shop with one upstream per engine kind (`openai` is a provider, all others are our own engines)."""
     model = model or IDS.new("model")
-    org, neighbour, secret, sheet = await live.change(
-        _furnish, model, credit, key or KeySpec(limits=WIDE), price or PRICES
-    )
+    now = {"now": CLOCK.now()}
+    sheet = await live.change(prices.publish, IDS, model, price or PRICES, effective_from=None, force=False, **now)
+    org, neighbour, secret = await live.change(_furnish, credit, key or KeySpec(limits=WIDE))
     async with AsyncExitStack() as stack:
         shop = Shop(live, org, neighbour, secret, model, {sheet.version: sheet}, stack)
         for priority, engine in enumerate(engines):
@@ -304,9 +304,7 @@ async def opened(
         yield shop
 
 
-def _furnish(
-    session: WriteSession, model: str, credit: str, spec: KeySpec, dollars: dict[TokenClass, str]
-) -> tuple[Organization, Organization, KeySecret, PriceSheet]:
+def _furnish(session: WriteSession, credit: str, spec: KeySpec) -> tuple[Organization, Organization, KeySecret]:
     now = CLOCK.now()
     made = [
         organizations.create(session, IDS, f"{name} {IDS.new('o')}", credit_micro=parse_dollars(credit), now=now)
@@ -315,8 +313,7 @@ def _furnish(
     if spec.project is not None:
         identity.create_project(session, IDS, org=made[0].id, name=spec.project, now=now)
     secret = _make_key(session, made[0], spec)
-    sheet = prices.publish(session, IDS, model, dollars, effective_from=None, now=now, force=False)
-    return made[0], made[1], secret, sheet
+    return made[0], made[1], secret
 
 
 def _make_key(session: WriteSession, org: Organization, spec: KeySpec) -> KeySecret:
