@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from surplus import __version__, migrations
 from surplus.api.app import ApiDeps, create_api
+from surplus.edge import edge_of
 from surplus.gateway import http as gateway_http
 from surplus.gateway.access import Access
 from surplus.gateway.admission import Admitting
@@ -45,6 +45,7 @@ from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
+from surplus.kit.edge import Edge
 from surplus.kit.election import Office
 from surplus.kit.errors import SurplusError
 from surplus.kit.http_server import HttpServer, listen, split
@@ -67,7 +68,6 @@ GATEWAY: Final = "gateway"
 """The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
 
 CONNECT_S: Final = 5.0
-KEEP_ALIVE_S: Final = 75
 
 
 class JobFailed(SurplusError):
@@ -93,6 +93,7 @@ class Server:
     upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
+    edge: Edge
     office: Office
     presence: Presence
     app: ASGIApp
@@ -252,6 +253,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         upstream=upstream,
         refresh=refresh,
         upkeep=Upkeep(database=database, clock=clock, office=office, limiter=limiter, ledgered=ledgered, funds=funds),
+        edge=edge_of(settings.server, ids, metrics.refuse),
         app=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
@@ -323,19 +325,7 @@ def _tracer(settings: Settings) -> tuple[Tracer, Any]:
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
     settings = server.settings.server
-    config = uvicorn.Config(
-        server.app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-    )
-    http = HttpServer(config)
+    http = HttpServer(server.app, server.edge, drain_s=settings.drain_s)
     await server.refresh.now()
     gc.collect()
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
@@ -391,19 +381,12 @@ async def close(server: Server) -> None:
     server.database.close()
 
 
-def serve(
-    *,
-    data: Path,
-    host: str | None = None,
-    port: int | None = None,
-    config: Path | None = None,
-    store_url: str | None = None,
-) -> int:
-    """`surplus serve`: returns the exit status."""
+def serve(*, data: Path, config: Path | None = None, store_url: str | None = None, **flags: object) -> int:
+    """`surplus serve`; `flags` are settings of [server] (None: not given). Returns the exit status."""
     try:
-        settings = load_settings(data, config, store_url)
+        settings = load_settings(data, config, store_url).with_flags(**flags)
         logs.configure(settings.server.log_level)
-        sock = listen(host or settings.server.host, settings.server.port if port is None else port)
+        sock = listen(settings.server.host, settings.server.port)
         with sock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, data, sock))
     except SurplusError as error:
@@ -423,7 +406,8 @@ async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     made = ensure_operator(database, RandomIds(clock), data, clock.now())
     server = await build(settings, data, database, kit_settings.environment())
     address, port = sock.getsockname()[:2]
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    scheme = "http" if server.edge.tls is None else "https"
+    url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
     sys.stdout.write(f"Surplus {__version__} at {url}\n")
     sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
     sys.stdout.write(f"  database    {database.name}\n")

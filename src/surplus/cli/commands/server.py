@@ -58,10 +58,15 @@ def serve(
     ] = None,
     port: Port = None,
     config: Config = None,
+    tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Serve HTTPS with this certificate and its chain (PEM).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")] = None,
     database: StoreUrl = None,
 ) -> None:
     """Run a server."""
-    raise typer.Exit(_bootstrap().serve(data=data, host=host, port=port, config=config, store_url=database))
+    given = {"host": host, "port": port, "tls_certificate": tls_certificate, "tls_key": tls_key}
+    raise typer.Exit(_bootstrap().serve(data=data, config=config, store_url=database, **given))
 
 
 def demo(
