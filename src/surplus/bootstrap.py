@@ -35,6 +35,7 @@ from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import Upkeep
+from surplus.gateway.watch import Watch
 from surplus.identity import service as identity
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
@@ -57,12 +58,15 @@ SETTINGS_FILE: Final = "surplus.toml"
 OPERATOR_KEY: Final = "operator.key"
 DATABASE: Final = "surplus.db"
 JOURNAL: Final = "journal"
+CHECKED: Final = "ledger.checked"
 GATEWAY: Final = "gateway-1"
 """The name of this process's journal; there is one gateway per data directory."""
 
 CONNECT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75
 LAG_MAX_BYTES: Final = 256 * 1024 * 1024
+FIRST_CHECK_S: Final = 1.0
+"""How long a start waits for the first check of the ledger; a longer one goes on while the server says so."""
 
 
 class JobFailed(SurplusError):
@@ -88,6 +92,7 @@ class Server:
     upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
+    watch: Watch
     app: ASGIApp
     flush_traces: Any
 
@@ -102,6 +107,8 @@ class Server:
             reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
         if self.ledgered.unwritten:
             reasons.append("the journal's disk is full")
+        if (unsold := self.watch.standing.not_ready()) is not None:
+            reasons.append(unsold)
         return reasons
 
 
@@ -169,6 +176,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         request_timeout_s=settings.gateway.request_timeout_s,
     )
     dispatcher = Dispatcher(clock=clock, pool=pool, upstream=upstream, patience=_patience(settings), tracer=tracer)
+    watch = _watch(settings, data, database, journal, clock)
     path = RequestPath(
         clock=clock,
         ids=ids,
@@ -179,6 +187,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         tokenizer=tokenizer,
         tracer=tracer,
         metrics=metrics,
+        closed=watch.closed,
         max_body_bytes=settings.server.max_body_bytes,
         keepalive_s=settings.gateway.keepalive_s,
     )
@@ -197,6 +206,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         upstream=upstream,
         refresh=refresh,
         upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered),
+        watch=watch,
         app=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
@@ -206,12 +216,27 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     return server
 
 
+def _watch(settings: Settings, data: Path, database: Database, journal: Journal, clock: Clock) -> Watch:
+    return Watch(
+        gateway=GATEWAY,
+        database=database,
+        journal_end=lambda: journal.end,
+        clock=clock,
+        file=data / CHECKED,
+        every_s=settings.ledger.verify_every_s,
+        all_every_s=settings.ledger.verify_all_every_s,
+    )
+
+
 def _gauges(server: Server, metrics: Metrics) -> None:
     lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
     metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
     metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
     metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
     metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    violations, checked = "Errors found in the ledger; above 0 nothing is sold", "Ledger entry that was checked last"
+    metrics.gauge("surplus_ledger_violations", violations, lambda: len(server.watch.standing.problems))
+    metrics.gauge("surplus_ledger_checked_seq", checked, lambda: server.watch.standing.seq)
 
 
 def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> ASGIApp:
@@ -223,6 +248,8 @@ def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRe
             refresh=server.refresh.now,
             pool=server.pool,
             not_ready=server.not_ready,
+            standing=lambda: server.watch.standing,
+            verify=server.watch.check,
             in_flight=lambda: server.path.in_flight,
             journal_lag_bytes=lambda: server.loader.lag_bytes,
             registry=registry,
@@ -281,13 +308,16 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
+    watching = asyncio.create_task(server.watch.run())
     jobs = [asyncio.create_task(job.run()) for job in (server.fsync, server.refresh, server.upkeep)]
     jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
-    for task in (loading, replicas, *jobs):
+    for task in (loading, replicas, watching, *jobs):
         task.add_done_callback(lambda ended: _job_ended(ended, stop))
     try:
+        await server.watch.first(FIRST_CHECK_S)
         await http.serve(sockets=[sock])
     finally:
+        server.watch.stop()
         await server.path.finish()
         await server.funds.settle_releases()
         server.ledgered.flush()
@@ -296,7 +326,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         for job in jobs:
             job.cancel()
         await server.pool.stop(settings.drain_s)
-        ended = [*loaded, *await asyncio.gather(replicas, *jobs, return_exceptions=True)]
+        ended = [*loaded, *await asyncio.gather(replicas, watching, *jobs, return_exceptions=True)]
         await close(server)
     if any(isinstance(outcome, Exception) for outcome in ended):
         raise JobFailed("a background job failed, so the server stopped; its log says which, and why")

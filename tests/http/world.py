@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -15,12 +16,14 @@ from surplus.app.callers import Caller
 from surplus.app.keys import KeySpec
 from surplus.gateway.access import Access
 from surplus.gateway.refresh import Refresh
+from surplus.gateway.standing import Standing
 from surplus.gateway.tariffs import Tariffs
 from surplus.identity import service as identity
 from surplus.identity.model import Organization, Role
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database, ReadSession, WriteSession, metadata
 from surplus.kit.ids import CountedIds
+from surplus.ledger import service as ledger
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
 from surplus.serving.upstream_http import HttpUpstream
@@ -119,6 +122,8 @@ async def build(database: Database) -> World:
         refresh=refresh.now,
         pool=pool,
         not_ready=lambda: not_ready,
+        standing=Standing,
+        verify=partial(database.read, ledger.verify),
         in_flight=lambda: 3,
         journal_lag_bytes=lambda: 77,
         registry=registry,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-from sqlalchemy import Column, func, select, tuple_
+from sqlalchemy import Column, Table, func, select, tuple_
 
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.db.session import AnyRow, AnySelect
@@ -51,6 +51,16 @@ def sums(
     if end is not None:
         query = query.where(hours.c.hour < end)
     return [(tuple(row[: len(by)]), _totals(row)) for row in session.all(query)]
+
+
+def earned_by_records(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun, by reading every record."""
+    return _earned(session, records)
+
+
+def earned_by_hours(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun, by the hours."""
+    return _earned(session, hours)
 
 
 def page(session: ReadSession, org: str, position: tuple[float, str] | None, limit: int) -> list[UsageRecord]:
@@ -112,3 +122,8 @@ def _totals(row: AnyRow) -> Totals:
         charged_micro=amount["charged_micro"],
         overrun_micro=amount["overrun_micro"],
     )
+
+
+def _earned(session: ReadSession, table: Table) -> tuple[int, int]:
+    row = session.first(select(func.sum(table.c.charged_micro), func.sum(table.c.overrun_micro)))
+    return (0, 0) if row is None else (int(row[0] or 0), int(row[1] or 0))

@@ -1,4 +1,4 @@
-"""`surplus ledger`: whether the books are sound."""
+"""`surplus ledger`: whether the books are sound, and mending them."""
 
 import typer
 
@@ -18,9 +18,22 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
         print_json(found)
     else:
         facts = {"ledger": "sound" if found.ok else "NOT SOUND", "entries": found.entries, "batches": found.batches}
-        print_facts({**facts, "head hash": found.head_hash})
+        print_facts({**facts, "head": found.head_seq, "head hash": found.head_hash})
     if not found.ok:
         told = found.problems[:3]
         more = f"and {len(found.problems) - len(told)} more" if len(found.problems) > len(told) else ""
-        advice = "stop the server and restore the last sound backup"
-        raise Failed(f"the ledger is not sound: {'; '.join(told)} {more}".rstrip(), advice)
+        raise Failed(f"the ledger is not sound: {'; '.join(told)} {more}".rstrip(), found.remedy)
+
+
+@app.command("head")
+def head(context: typer.Context, as_json: Json = False) -> None:
+    """Show the end of the log: its last entry and the hash of everything up to it.
+
+    Keep it somewhere else, or publish it: whoever rewrites what came before has to change the hash.
+    """
+    with connected(context) as client:
+        found = client.get_ledger_head()
+    if as_json:
+        print_json(found)
+    else:
+        print_facts({"head": found.seq, "head hash": found.hash})
