@@ -35,8 +35,9 @@ from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import Upkeep
-from surplus.gateway.watch import Watch
+from surplus.gateway.watch import Every, Watch
 from surplus.identity import service as identity
+from surplus.identity.model import KeySecret
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
@@ -65,8 +66,7 @@ GATEWAY: Final = "gateway-1"
 CONNECT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75
 LAG_MAX_BYTES: Final = 256 * 1024 * 1024
-FIRST_CHECK_S: Final = 1.0
-"""How long a start waits for the first check of the ledger; a longer one goes on while the server says so."""
+FIRST_CHECK_S: Final = 1.0  # a longer check of the ledger goes on while the server already listens
 
 
 class JobFailed(SurplusError):
@@ -127,6 +127,14 @@ def open_store(data: Path) -> Database:
     return database
 
 
+def write_operator_key(data: Path, made: KeySecret) -> None:
+    """Put the key into DATA/operator.key (mode 0600), in the place of what is there."""
+    file = data / OPERATOR_KEY
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(made.token + "\n")
+
+
 def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> bool:
     """Write DATA/operator.key (mode 0600) if the operator has no usable key; returns whether one was made."""
 
@@ -134,10 +142,7 @@ def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> boo
         made = identity.ensure_operator_key(session, ids, now=now)
         if made is None:
             return False
-        file = data / OPERATOR_KEY
-        file.unlink(missing_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(made.token + "\n")  # before the commit: a key that nobody holds must not exist
+        write_operator_key(data, made)  # before the commit: a key that nobody holds must not exist
         return True
 
     return database.write_now(ensure)
@@ -145,8 +150,7 @@ def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> boo
 
 async def build(settings: Settings, data: Path, database: Database, environment: Mapping[str, str]) -> Server:
     """Put a server together and bring its books in order after the last run. Nothing listens yet."""
-    clock = SystemClock()
-    ids = RandomIds(clock)
+    ids = RandomIds(clock := SystemClock())
     journal = Journal.open(data / JOURNAL, segment_bytes=settings.journal.segment_mib * 2**20)
     slots = Slots.open(data / JOURNAL / "slots", settings.gateway.slots)
     loader = Loader(
@@ -176,7 +180,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         request_timeout_s=settings.gateway.request_timeout_s,
     )
     dispatcher = Dispatcher(clock=clock, pool=pool, upstream=upstream, patience=_patience(settings), tracer=tracer)
-    watch = _watch(settings, data, database, journal, clock)
+    every = Every(settings.ledger.verify_every_s, settings.ledger.verify_all_every_s)
+    watch = Watch(gateway=GATEWAY, database=database, journal=journal, clock=clock, file=data / CHECKED, every=every)
     path = RequestPath(
         clock=clock,
         ids=ids,
@@ -191,7 +196,6 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         max_body_bytes=settings.server.max_body_bytes,
         keepalive_s=settings.gateway.keepalive_s,
     )
-    refresh = Refresh(database=database, clock=clock, access=access, tariffs=tariffs, pool=pool)
     server = Server(
         settings=settings,
         database=database,
@@ -204,7 +208,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         path=path,
         pool=pool,
         upstream=upstream,
-        refresh=refresh,
+        refresh=Refresh(database=database, clock=clock, access=access, tariffs=tariffs, pool=pool),
         upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered),
         watch=watch,
         app=gateway_http.Gateway(path, pool, ids),
@@ -216,27 +220,14 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     return server
 
 
-def _watch(settings: Settings, data: Path, database: Database, journal: Journal, clock: Clock) -> Watch:
-    return Watch(
-        gateway=GATEWAY,
-        database=database,
-        journal_end=lambda: journal.end,
-        clock=clock,
-        file=data / CHECKED,
-        every_s=settings.ledger.verify_every_s,
-        all_every_s=settings.ledger.verify_all_every_s,
-    )
-
-
 def _gauges(server: Server, metrics: Metrics) -> None:
-    lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
-    metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
-    metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
-    metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
-    metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
-    violations, checked = "Errors found in the ledger; above 0 nothing is sold", "Ledger entry that was checked last"
-    metrics.gauge("surplus_ledger_violations", violations, lambda: len(server.watch.standing.problems))
-    metrics.gauge("surplus_ledger_checked_seq", checked, lambda: server.watch.standing.seq)
+    gauge, standing = metrics.gauge, lambda: server.watch.standing
+    gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
+    gauge("surplus_journal_lag_bytes", "Journal that is not in the database yet", lambda: server.loader.lag_bytes)
+    gauge("surplus_unwritten_settlements", "Settlements that the disk refused", lambda: server.ledgered.unwritten)
+    gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    gauge("surplus_ledger_violations", "Errors found in the ledger", lambda: len(standing().problems))
+    gauge("surplus_ledger_checked_seq", "Ledger entry that was checked last", lambda: standing().seq)
 
 
 def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> ASGIApp:

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from surplus.gateway import books
 from surplus.gateway.errors import Draining
@@ -14,6 +13,7 @@ from surplus.gateway.standing import Soundness, Standing
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database
 from surplus.kit.errors import SurplusError
+from surplus.kit.journal import Journal
 from surplus.ledger import checkpoint as checkpoints
 from surplus.ledger import service as ledger
 from surplus.ledger.checkpoint import Checkpoint
@@ -31,21 +31,23 @@ PAUSE_S: Final = 0.02
 """Between two pages while requests are served; nothing is served before the first check, which does not pause."""
 
 
+class Every(NamedTuple):
+    """Seconds between two checks of the new entries, and of all of them; 0 is never. The first check always happens."""
+
+    new_s: float
+    all_s: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """`file` keeps what the last good check came to, so that the next one reads what is new alone.
-
-    `every_s` and `all_every_s` are the seconds between two checks of the new entries and of all of them; 0 is never.
-    The first check happens whatever they are.
-    """
+    """`file` keeps what the last good check came to, so that the next one reads what is new alone."""
 
     gateway: str
     database: Database
-    journal_end: Callable[[], int]
+    journal: Journal
     clock: Clock
     file: Path
-    every_s: float
-    all_every_s: float
+    every: Every
     page: int = PAGE
     pause_s: float = PAUSE_S
     standing: Standing = field(default_factory=Standing)
@@ -91,9 +93,9 @@ class Watch:
             if self.standing.state is Soundness.UNKNOWN:
                 await self.check(whole=False)
                 self._checked.set()
-            elif self._due(self.all_every_s, self._last_all):
+            elif self._due(self.every.all_s, self._last_all):
                 await self.check(whole=True)
-            elif self._due(self.every_s, self._last):
+            elif self._due(self.every.new_s, self._last):
                 await self.check(whole=False)
             if self._head_told is None or self.clock.monotonic() - self._head_told >= HEAD_EVERY_S:
                 await self._tell_head()
@@ -123,7 +125,7 @@ class Watch:
         start = None if whole else self._load()
         now, monotonic = self.clock.now(), self.clock.monotonic()
         full_at = now if start is None else start.full_at
-        beside = [books.hours_agree, books.journal_holds(self.gateway, self.journal_end)]
+        beside = [books.hours_agree, books.journal_holds(self.gateway, lambda: self.journal.end)]
         if start is None:
             beside.append(books.records_agree)
 

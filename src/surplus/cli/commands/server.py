@@ -1,16 +1,15 @@
 """`surplus serve`, `demo` and `doctor`: the commands that are the server, or look at one from inside."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Final, Protocol, cast
 
 import typer
 
+from surplus.cli.local import load
 from surplus.cli.options import Json
 from surplus.cli.output import Column, print_data, print_line, print_table, whole
-from surplus.cli.session import Failed
 
+BOOTSTRAP: Final = "surplus.bootstrap"
 _COLUMNS: Final = (Column("CHECK"), whole("STATE"), Column("FINDING"))
 _FIELDS: Final = ("name", "state", "finding", "remedy")
 
@@ -34,15 +33,6 @@ class _Check(Protocol):
     remedy: str
 
 
-def _bootstrap() -> ModuleType:
-    """The server, by name and when called: the other commands start without it."""
-    try:
-        return importlib.import_module("surplus.bootstrap")
-    except ImportError as error:
-        message = f"the server cannot be loaded: {error}"
-        raise Failed(message, "a package is missing or broken; run `make setup` again") from error
-
-
 def serve(
     data: Data,
     host: Annotated[
@@ -52,7 +42,7 @@ def serve(
     config: Config = None,
 ) -> None:
     """Run a server."""
-    raise typer.Exit(_bootstrap().serve(data=data, host=host, port=port, config=config))
+    raise typer.Exit(load(BOOTSTRAP).serve(data=data, host=host, port=port, config=config))
 
 
 def demo(
@@ -64,7 +54,7 @@ def demo(
 
     It comes with a small model, customers and prices.
     """
-    raise typer.Exit(_bootstrap().demo(data=data, port=port, once=once))
+    raise typer.Exit(load(BOOTSTRAP).demo(data=data, port=port, once=once))
 
 
 def doctor(data: MaybeData = None, config: Config = None, as_json: Json = False) -> None:
@@ -72,7 +62,7 @@ def doctor(data: MaybeData = None, config: Config = None, as_json: Json = False)
 
     Checks this machine and, with --data, a server's data directory. Exits with 1 if anything failed.
     """
-    checks = cast("list[_Check]", _bootstrap().doctor(data=data, config=config))
+    checks = cast("list[_Check]", load(BOOTSTRAP).doctor(data=data, config=config))
     failed = sum(check.state == "failed" for check in checks)
     if as_json:
         print_data([{field: getattr(check, field) for field in _FIELDS} for check in checks])
