@@ -14,6 +14,7 @@ from surplus.billing.rating import PriceSheet, TokenClass
 from surplus.gateway import service as loading
 from surplus.gateway import store
 from surplus.gateway.entries import Admitted, Settled, decode, encode
+from surplus.gateway.ports import Load
 from surplus.identity.model import Organization
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database
@@ -24,6 +25,7 @@ from surplus.ledger.commands import PlaceHold
 from surplus.ledger.model import AccountKind, Placed, Scope
 from surplus.metering.model import Outcome
 
+GATEWAY = "gw_1"
 NOW = 1_795_251_600.0
 DOLLARS = {TokenClass.INPUT: "2.00", TokenClass.OUTPUT: "8.00"}
 
@@ -44,7 +46,7 @@ class Shop:
     def admit(self, request: str) -> Admitted:
         """Hold money for a request and write it down."""
         wallet = Scope(f"wallet:{self.org.id}", AccountKind.WALLET, 0)
-        hold = PlaceHold(request, wallet, (), 1000, NOW + 600, request)
+        hold = PlaceHold(request, wallet, (), 1000, NOW + 600, f"{GATEWAY}/{request}")
         (placed,) = self.database.write_now(ledger.apply, [hold], now=self.clock.now())
         assert isinstance(placed, Placed)
         sku, version = self.sheet.sku, self.sheet.version
@@ -59,15 +61,15 @@ class Shop:
 
     def load(self) -> None:
         """Bring the journal into the database, as the loader does."""
-        position = self.database.read_now(store.progress, bootstrap.GATEWAY).position
+        since = position = self.database.read_now(store.progress, GATEWAY).position
         done: list[Settled] = []
         while records := self.journal.read(position):
             entries = [decode(record.payload) for record in records]
             done += [entry for entry in entries if isinstance(entry, Settled)]
             position = records[-1].end
         end = self.journal.end
-        made = store.Progress(end, end)
-        self.database.write_now(loading.load, bootstrap.GATEWAY, done, made, now=self.clock.now())
+        load = Load(GATEWAY, tuple(done), since, end, end)
+        self.database.write_now(loading.load, load, now=self.clock.now())
         self.journal.discard(end)
 
     def close(self) -> None:
@@ -101,6 +103,8 @@ def shop(tmp_path: Path, clock: ManualClock) -> Iterator[Shop]:
     database = bootstrap.open_store(data)
     bootstrap.ensure_operator(database, ids, data, NOW)
     (data / bootstrap.SETTINGS_FILE).write_text("[server]\nport = 0\n")
+    (data / bootstrap.JOURNAL).mkdir()
+    assert bootstrap.gateway_name(data / bootstrap.JOURNAL, CountedIds()) == GATEWAY
     org = database.write_now(organizations.create, ids, "acme", credit_micro=10_000_000, now=NOW)
     sheet = database.write_now(prices.publish, ids, "tiny", DOLLARS, effective_from=None, now=NOW, force=False)
     journal = Journal.open(data / bootstrap.JOURNAL, segment_bytes=4096)

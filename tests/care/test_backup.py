@@ -17,7 +17,7 @@ from surplus.ledger.model import HoldState
 from surplus.metering import service as metering
 from surplus.metering.model import Outcome, UsageRecord
 from surplus.settings import Settings
-from tests.care.conftest import Shop, tamper
+from tests.care.conftest import GATEWAY, Shop, tamper
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def _records(data: Path, org: str) -> dict[str, UsageRecord]:
 def test_a_backup_says_what_it_is_of(tmp_path: Path, shop: Shop) -> None:
     manifest = back_up(shop.data, tmp_path / "backup", with_key=False, clock=shop.clock)
     found = shop.database.read_now(ledger.head)
-    progress = shop.database.read_now(gateway.progress, bootstrap.GATEWAY)
+    progress = shop.database.read_now(gateway.progress, GATEWAY)
     assert (manifest.head.seq, manifest.head.hash) == (found.last_seq, found.hash)
     assert (manifest.journal.loaded, manifest.journal.end) == (progress.position, shop.journal.end)
     assert (manifest.counts.to_load, manifest.counts.in_flight, manifest.counts.organizations) == (2, 1, 2)

@@ -10,7 +10,7 @@ from surplus import bootstrap
 from surplus.gateway.standing import Soundness
 from surplus.gateway.watch import Every, Watch
 from surplus.ledger import checkpoint
-from tests.care.conftest import Shop, tamper
+from tests.care.conftest import GATEWAY, Shop, tamper
 
 Make = Callable[..., Watch]
 HOUR, DAY = 3600.0, 86_400.0
@@ -23,7 +23,7 @@ def make(shop: Shop) -> Make:
 
     def made(every: Every = USUAL) -> Watch:
         return Watch(
-            gateway=bootstrap.GATEWAY,
+            gateway=GATEWAY,
             database=shop.database,
             journal=shop.journal,
             clock=shop.clock,

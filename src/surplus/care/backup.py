@@ -30,6 +30,7 @@ from surplus.kit.db.copying import copy
 from surplus.kit.journal import JournalDiscarded, Pinned, pinned
 
 SLOTS: Final = f"{bootstrap.JOURNAL}/slots"
+NAME: Final = f"{bootstrap.JOURNAL}/{bootstrap.GATEWAY}"
 LOCK: Final = f"{bootstrap.JOURNAL}/lock"
 _TRIES: Final = 3
 
@@ -85,9 +86,9 @@ def _copy_books(database: Database, data: Path, folder: Path, clock: Clock) -> f
         in_flight = slots.read_bytes() if slots.exists() else None
         try:
             with pinned(data / bootstrap.JOURNAL) as journal:
-                written = journal.look()
+                written, name = journal.look(), bootstrap.known_gateway(data / bootstrap.JOURNAL)
                 taken_at = clock.now()
-                seen = copy(database, folder / bootstrap.DATABASE, partial(_look, journal, written))
+                seen = copy(database, folder / bootstrap.DATABASE, partial(_look, journal, name, written))
                 journal.copy(folder / bootstrap.JOURNAL, start=seen.progress.open_from, end=seen.end)
         except JournalDiscarded:  # a segment came and went between two looks at the folder
             if not left:
@@ -96,12 +97,14 @@ def _copy_books(database: Database, data: Path, folder: Path, clock: Clock) -> f
             continue
         if in_flight is not None:
             manifests.write_private(folder / SLOTS, in_flight)
+        if (data / NAME).exists():
+            manifests.copy_private(data / NAME, folder / NAME)
         return taken_at
     raise AssertionError("the last try returns or raises")
 
 
-def _look(journal: Pinned, written: int, session: ReadSession) -> _Seen:
-    progress = gateway.progress(session, bootstrap.GATEWAY)
+def _look(journal: Pinned, name: str, written: int, session: ReadSession) -> _Seen:
+    progress = gateway.progress(session, name)
     if progress.position > written:
         journal.look()  # loaded since; what was loaded is in the journal
     return _Seen(progress, max(written, progress.position))

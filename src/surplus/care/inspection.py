@@ -9,7 +9,7 @@ import msgspec
 from surplus import bootstrap
 from surplus.care.errors import BackupDamaged, CareError
 from surplus.care.manifest import Counts, Head, JournalSpan
-from surplus.gateway import books
+from surplus.gateway import agreement
 from surplus.gateway import store as gateway
 from surplus.gateway.entries import Admitted, decode
 from surplus.identity import service as identity
@@ -46,14 +46,14 @@ def inspect(database: Database, journal_directory: Path, *, now: float) -> Inspe
     faults = health.faults(database)
     if faults:
         raise BackupDamaged(f"the database is damaged: {'; '.join(faults[:_TOLD])}")
-    journal = Journal.open(journal_directory)
+    journal, name = Journal.open(journal_directory), bootstrap.known_gateway(journal_directory)
     try:
-        beside = [books.hours_agree, books.records_agree, books.journal_holds(bootstrap.GATEWAY, lambda: journal.end)]
+        beside = [agreement.hours_agree, agreement.records_agree, agreement.journal_holds(name, lambda: journal.end)]
         found, checkpoint = Verifier(database.read_now, beside=beside).run(full_at=now)
         if checkpoint is None:
             problems = "; ".join(found.problems[:_TOLD])
             raise BackupDamaged(f"the books are not sound: {problems}; `surplus doctor` says more")
-        progress = database.read_now(gateway.progress, bootstrap.GATEWAY)
+        progress = database.read_now(gateway.progress, name)
         if journal.start > progress.open_from:
             raise BackupDamaged(f"the journal begins at {journal.start}, but is needed from {progress.open_from} on")
         to_load, in_flight = _unsettled(journal, progress)

@@ -6,7 +6,7 @@ from pathlib import Path
 from surplus import bootstrap
 from surplus.care.errors import CareError
 from surplus.care.inspection import check_schema
-from surplus.gateway import books
+from surplus.gateway import agreement
 from surplus.kit.db import Database
 from surplus.kit.journal import exclusive
 from surplus.ledger import service as ledger
@@ -44,5 +44,5 @@ def rebuild(data: Path) -> Rebuilt:
 
 
 def _verify(database: Database) -> Verification:
-    found, _ = Verifier(database.read_now, beside=[books.hours_agree, books.records_agree]).run()
+    found, _ = Verifier(database.read_now, beside=[agreement.hours_agree, agreement.records_agree]).run()
     return found

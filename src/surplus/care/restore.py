@@ -8,7 +8,7 @@ from typing import Final
 
 from surplus import bootstrap
 from surplus.care import manifest as manifests
-from surplus.care.backup import SLOTS
+from surplus.care.backup import NAME, SLOTS
 from surplus.care.errors import BackupDamaged, CareError
 from surplus.care.inspection import Inspected, inspect
 from surplus.care.manifest import Manifest
@@ -18,7 +18,7 @@ from surplus.kit.db.migrate import upgrade
 
 STAGING: Final = ".restoring"
 _SEGMENT: Final = re.compile(rf"{bootstrap.JOURNAL}/[0-9]{{20}}\.journal")
-_PLAIN: Final = frozenset({bootstrap.DATABASE, bootstrap.SETTINGS_FILE, bootstrap.OPERATOR_KEY, SLOTS})
+_PLAIN: Final = frozenset({bootstrap.DATABASE, bootstrap.SETTINGS_FILE, bootstrap.OPERATOR_KEY, SLOTS, NAME})
 
 
 @dataclass(frozen=True, slots=True)

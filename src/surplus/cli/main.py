@@ -13,6 +13,7 @@ from surplus.cli.commands import (
     care,
     credit,
     deployment,
+    gateway,
     invoice,
     key,
     ledger,
@@ -86,6 +87,7 @@ app.command("invoice")(invoice.show)
 app.add_typer(deployment.app)
 app.add_typer(model.app)
 app.add_typer(replica.app)
+app.add_typer(gateway.app)
 app.add_typer(price.app)
 app.add_typer(ledger.app)
 app.add_typer(care.app)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from surplus.doctor.check import Check, failed, ok, warning
 from surplus.gateway import standing
-from surplus.gateway.books import hours_agree, records_agree
+from surplus.gateway.agreement import hours_agree, records_agree
 from surplus.gateway.standing import RESTORE
 from surplus.identity import model as identity
 from surplus.identity import service as identities

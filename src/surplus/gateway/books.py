@@ -1,40 +1,35 @@
-"""What has to agree with the ledger: usage records, their sums by the hour, and the position of the journal."""
+"""The books of a process that writes to the database itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 
-from surplus.gateway import store
-from surplus.gateway.service import REVENUE
-from surplus.kit.db import ReadSession
+from surplus.gateway import service
+from surplus.gateway.ports import FundsCommand, Load, Loaded
+from surplus.kit.clock import Clock
+from surplus.kit.db import Database, GroupCommit, WriteSession
+from surplus.kit.errors import SurplusError
 from surplus.ledger import service as ledger
-from surplus.metering import service as metering
+from surplus.ledger.model import Outcome
 
 
-def hours_agree(session: ReadSession) -> Iterator[str]:
-    """What was charged and what was overrun, by the hours of metering, is what the ledger posted as revenue."""
-    yield from _compare(session, "the hours of metering", *metering.earned_by_hours(session))
+class LocalBooks:
+    """Ledger commands of many requests share a commit."""
 
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._group: GroupCommit[FundsCommand, Outcome] = GroupCommit(database, self._apply)
 
-def records_agree(session: ReadSession) -> Iterator[str]:
-    """The same by every usage record; this reads them all."""
-    yield from _compare(session, "the usage records", *metering.earned_by_records(session))
+    def _apply(self, session: WriteSession, commands: Sequence[FundsCommand]) -> Sequence[Outcome | SurplusError]:
+        return ledger.apply(session, commands, now=self._clock.now())
 
+    async def apply(self, command: FundsCommand) -> Outcome:
+        """Do it, durably, with others in one commit."""
+        return await self._group.submit(command)
 
-def _compare(session: ReadSession, what: str, charged_micro: int, overrun_micro: int) -> Iterator[str]:
-    revenue = ledger.posted(session, REVENUE)
-    if charged_micro + overrun_micro != revenue:
-        yield (
-            f"{what} come to {charged_micro} charged and {overrun_micro} of overrun (micro-dollars), "
-            f"but the ledger has posted {revenue} to {REVENUE}"
-        )
+    async def load(self, load: Load) -> Loaded:
+        """Do all of it in one transaction."""
+        return await self._database.write(service.load, load, now=self._clock.now())
 
-
-def journal_holds(gateway: str, end: Callable[[], int]) -> Callable[[ReadSession], Iterator[str]]:
-    """A look at whether the journal, which ends at `end()`, reaches as far as the database has loaded it."""
-
-    def look(session: ReadSession) -> Iterator[str]:
-        loaded = store.progress(session, gateway)
-        kept = end()  # after the position was read: the journal only grows
-        if not loaded.open_from <= loaded.position <= kept:
-            yield f"the database has loaded the journal up to {loaded.position}, which ends at {kept}"
-
-    return look
+    async def recalled(self, holder: str) -> Sequence[str]:
+        """The slices of a process that have to give back what is idle."""
+        return await self._database.read(ledger.recalled, holder)

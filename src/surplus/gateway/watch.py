@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from surplus.gateway import books
+from surplus.gateway import agreement
 from surplus.gateway.errors import Draining
 from surplus.gateway.standing import Soundness, Standing
 from surplus.kit.clock import Clock
@@ -125,9 +125,9 @@ class Watch:
         start = None if whole else self._load()
         now, monotonic = self.clock.now(), self.clock.monotonic()
         full_at = now if start is None else start.full_at
-        beside = [books.hours_agree, books.journal_holds(self.gateway, lambda: self.journal.end)]
+        beside = [agreement.hours_agree, agreement.journal_holds(self.gateway, lambda: self.journal.end)]
         if start is None:
-            beside.append(books.records_agree)
+            beside.append(agreement.records_agree)
 
         def pause() -> None:
             if self._stopping.wait(pause_s):
