@@ -65,7 +65,7 @@ OPERATOR_KEY: Final = "operator.key"
 DATABASE: Final = "surplus.db"
 ROLE: Final = "all"
 JOURNAL: Final = "journal"
-CHECKED: Final = "ledger.checked"
+CHECKED: Final = "checkpoint"
 GATEWAY: Final = "gateway"
 """The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
 

@@ -62,6 +62,8 @@ SURFACE: Final[Sequence[SurplusError]] = (
     gateway.NoCapacity(""),
     gateway.Draining(""),
     gateway.JournalBehind(0),
+    gateway.BooksUnchecked(""),
+    gateway.LedgerViolation(""),
     journal.SlotsFull(""),
     journal.JournalFull(""),
     journal.JournalUnavailable(""),
