@@ -39,7 +39,9 @@ from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import CONTROL, Upkeep
+from surplus.gateway.watch import Every, Watch
 from surplus.identity import service as identity
+from surplus.identity.model import KeySecret
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
@@ -64,10 +66,12 @@ OPERATOR_KEY: Final = "operator.key"
 DATABASE: Final = "surplus.db"
 ROLE: Final = "all"
 JOURNAL: Final = "journal"
+CHECKED: Final = "checkpoint"
 GATEWAY: Final = "gateway"
 """The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
 
 CONNECT_S: Final = 5.0
+FIRST_CHECK_S: Final = 1.0  # a longer check of the ledger goes on while the server already listens
 
 
 class JobFailed(SurplusError):
@@ -94,6 +98,7 @@ class Server:
     refresh: Refresh
     upkeep: Upkeep
     edge: Edge
+    watch: Watch
     office: Office
     presence: Presence
     app: ASGIApp
@@ -110,22 +115,45 @@ class Server:
             reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
         if self.ledgered.unwritten:
             reasons.append("the journal's disk is full")
+        if (unsold := self.watch.standing.not_ready()) is not None:
+            reasons.append(unsold)
         return reasons
 
 
-def load_settings(data: Path, config: Path | None) -> Settings:
-    """The settings of a data directory: `--config`, else DATA/surplus.toml where there is one. Raises BadSetting."""
+def load_settings(data: Path, config: Path | None, store_url: str | None = None) -> Settings:
+    """The settings of a data directory: `--config`, else DATA/surplus.toml where there is one. Raises BadSetting.
+
+    `store_url` wins over both, and over the environment.
+    """
     file = config or (data / SETTINGS_FILE if (data / SETTINGS_FILE).exists() else None)
-    settings, _ = kit_settings.load(Settings, file=file, environment=kit_settings.environment())
+    settings, _ = kit_settings.load(Settings, file=file, environment=environment(store_url))
     return settings
 
 
-def open_store(data: Path) -> Database:
-    """Make the data directory (mode 0700) and open its database at the newest schema."""
+def environment(store_url: str | None) -> dict[str, str]:
+    """This process's environment, as if it named the database at `store_url` where one is given."""
+    given = {} if store_url is None else {kit_settings.variable("store.url"): store_url}
+    return {**kit_settings.environment(), **given}
+
+
+def open_store(data: Path, url: str = "") -> Database:
+    """Make the data directory (mode 0700), and open the database at `url`, or in it, at the newest schema."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(data / DATABASE)
-    upgrade(database, MIGRATIONS)
+    database = Database(url or data / DATABASE)
+    try:
+        upgrade(database, MIGRATIONS)
+    except SurplusError:
+        database.close()
+        raise
     return database
+
+
+def write_operator_key(data: Path, made: KeySecret) -> None:
+    """Put the key into DATA/operator.key (mode 0600), in the place of what is there."""
+    file = data / OPERATOR_KEY
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(made.token + "\n")
 
 
 def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> bool:
@@ -135,10 +163,7 @@ def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> boo
         made = identity.ensure_operator_key(session, ids, now=now)
         if made is None:
             return False
-        file = data / OPERATOR_KEY
-        file.unlink(missing_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(made.token + "\n")  # before the commit: a key that nobody holds must not exist
+        write_operator_key(data, made)  # before the commit: a key that nobody holds must not exist
         return True
 
     return database.write_now(ensure)
@@ -159,8 +184,7 @@ def known_gateway(directory: Path) -> str:
 
 async def build(settings: Settings, data: Path, database: Database, environment: Mapping[str, str]) -> Server:
     """Put a server together and bring its books in order after the last run. Nothing listens yet."""
-    clock = SystemClock()
-    ids = RandomIds(clock)
+    ids = RandomIds(clock := SystemClock())
     (data / JOURNAL).mkdir(mode=0o700, exist_ok=True)
     gateway = gateway_name(data / JOURNAL, ids)
     journal = Journal.open(data / JOURNAL, segment_bytes=settings.journal.segment_mib * 2**20)
@@ -207,6 +231,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         request_timeout_s=settings.gateway.request_timeout_s,
     )
     dispatcher = Dispatcher(clock=clock, pool=pool, upstream=upstream, patience=_patience(settings), tracer=tracer)
+    every = Every(settings.ledger.verify_every_s, settings.ledger.verify_all_every_s)
+    watch = Watch(gateway=gateway, database=database, journal=journal, clock=clock, file=data / CHECKED, every=every)
     path = RequestPath(
         clock=clock,
         ids=ids,
@@ -217,6 +243,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         tokenizer=tokenizer,
         tracer=tracer,
         metrics=metrics,
+        closed=watch.closed,
         max_body_bytes=settings.server.max_body_bytes,
         keepalive_s=settings.gateway.keepalive_s,
     )
@@ -241,6 +268,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         refresh=refresh,
         upkeep=Upkeep(database=database, clock=clock, office=office, limiter=limiter, ledgered=ledgered, funds=funds),
         edge=edge_of(settings.server, ids, metrics.refuse),
+        watch=watch,
         app=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
@@ -256,11 +284,13 @@ def _presence(database: Database, clock: Clock, gateway: str) -> Presence:
 
 
 def _gauges(server: Server, metrics: Metrics) -> None:
-    lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
-    metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
-    metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
-    metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
-    metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    gauge, standing = metrics.gauge, lambda: server.watch.standing
+    gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
+    gauge("surplus_journal_lag_bytes", "Journal that is not in the database yet", lambda: server.loader.lag_bytes)
+    gauge("surplus_unwritten_settlements", "Settlements that the disk refused", lambda: server.ledgered.unwritten)
+    gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    gauge("surplus_ledger_violations", "Errors found in the ledger", lambda: len(standing().problems))
+    gauge("surplus_ledger_checked_seq", "Ledger entry that was checked last", lambda: standing().seq)
 
 
 def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> ASGIApp:
@@ -272,6 +302,8 @@ def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRe
             refresh=server.refresh.now,
             pool=server.pool,
             not_ready=server.not_ready,
+            standing=lambda: server.watch.standing,
+            verify=server.watch.check,
             in_flight=lambda: server.path.in_flight,
             journal_lag_bytes=lambda: server.loader.lag_bytes,
             registry=registry,
@@ -318,16 +350,19 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
+    watching = asyncio.create_task(server.watch.run())
     jobs = [
         asyncio.create_task(job.run())
         for job in (server.fsync, server.refresh, server.office, server.presence, server.upkeep)
     ]
     jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
-    for task in (loading, replicas, *jobs):
+    for task in (loading, replicas, watching, *jobs):
         task.add_done_callback(lambda ended: _job_ended(ended, stop))
     try:
+        await server.watch.first(FIRST_CHECK_S)
         await http.serve(sockets=[sock])
     finally:
+        server.watch.stop()
         await server.path.finish()
         await server.funds.settle_releases()
         server.ledgered.flush()
@@ -339,7 +374,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await server.funds.close()
         await server.presence.leave()
         await server.pool.stop(settings.drain_s)
-        ended += await asyncio.gather(replicas, return_exceptions=True)
+        ended += await asyncio.gather(replicas, watching, return_exceptions=True)
         await close(server)
     if any(isinstance(outcome, Exception) for outcome in ended):
         raise JobFailed("a background job failed, so the server stopped; its log says which, and why")
@@ -368,10 +403,10 @@ async def close(server: Server) -> None:
     server.database.close()
 
 
-def serve(*, data: Path, config: Path | None = None, **flags: object) -> int:
+def serve(*, data: Path, config: Path | None = None, store_url: str | None = None, **flags: object) -> int:
     """`surplus serve`; `flags` are settings of [server] (None: not given). Returns the exit status."""
     try:
-        settings = load_settings(data, config).with_flags(**flags)
+        settings = load_settings(data, config, store_url).with_flags(**flags)
         logs.configure(settings.server.log_level)
         sock = listen(settings.server.host, settings.server.port)
         with sock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -389,7 +424,7 @@ def serve(*, data: Path, config: Path | None = None, **flags: object) -> int:
 
 async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     clock = SystemClock()
-    database = open_store(data)
+    database = open_store(data, settings.store.url)
     made = ensure_operator(database, RandomIds(clock), data, clock.now())
     server = await build(settings, data, database, kit_settings.environment())
     address, port = sock.getsockname()[:2]
@@ -397,12 +432,19 @@ async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
     sys.stdout.write(f"Surplus {__version__} at {url}\n")
     sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
-    sys.stdout.write(f"  operator    key {'written to' if made else 'is in'} {data / OPERATOR_KEY}\n")
+    sys.stdout.write(f"  database    {database.name}\n")
+    sys.stdout.write(f"  operator    {_operator_key(data / OPERATOR_KEY, made=made)}\n")
     sys.stdout.flush()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await run(server, sock, stop)
+
+
+def _operator_key(file: Path, *, made: bool) -> str:
+    if made or file.exists():
+        return f"key {'written to' if made else 'is in'} {file}"
+    return "the first server of this database has the key, in its data directory"
 
 
 def demo(*, data: Path | None = None, port: int | None = None, once: bool = False) -> int:
@@ -415,6 +457,6 @@ def demo(*, data: Path | None = None, port: int | None = None, once: bool = Fals
     return runner.run(data=data, port=port, once=once)
 
 
-def doctor(*, data: Path | None = None, config: Path | None = None) -> list[Any]:
+def doctor(*, data: Path | None = None, config: Path | None = None, store_url: str | None = None) -> list[Any]:
     """`surplus doctor`: what was looked at and found, as `surplus.doctor.Check`."""
-    return importlib.import_module("surplus.doctor").examine(data=data, config=config)
+    return importlib.import_module("surplus.doctor").examine(data=data, config=config, store_url=store_url)
