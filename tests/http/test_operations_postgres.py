@@ -75,6 +75,7 @@ def _check(store_url: str, customer: Customer, answered: set[str]) -> None:
     assert verdict.ok, verdict.problems
 
 
+@pytest.mark.timeout(180)
 async def test_the_database_is_restarted_under_load_and_nothing_is_lost(
     tmp_path: Path, store_url: str, cluster: Cluster
 ) -> None:
@@ -93,7 +94,7 @@ async def test_the_database_is_restarted_under_load_and_nothing_is_lost(
                 finally:
                     cluster.start()
                 await process.ready()
-                await _good_answers(process, customer, 20)
+                await _good_answers(process, customer, 10)
             stop.set()
             heard = [answer for answers in await asyncio.gather(*callers) for answer in answers]
             assert await process.end(signal.SIGTERM) == 0
