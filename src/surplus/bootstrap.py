@@ -23,8 +23,9 @@ from surplus.api.app import ApiDeps, create_api
 from surplus.gateway import http as gateway_http
 from surplus.gateway.access import Access
 from surplus.gateway.admission import Admitting
+from surplus.gateway.books import LocalBooks
 from surplus.gateway.dispatch import Dispatcher, Patience
-from surplus.gateway.funds import DirectFunds
+from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.jobs import Fsync, Loader
 from surplus.gateway.limits import Limiter
 from surplus.gateway.metrics import Metrics
@@ -57,8 +58,8 @@ SETTINGS_FILE: Final = "surplus.toml"
 OPERATOR_KEY: Final = "operator.key"
 DATABASE: Final = "surplus.db"
 JOURNAL: Final = "journal"
-GATEWAY: Final = "gateway-1"
-"""The name of this process's journal; there is one gateway per data directory."""
+GATEWAY: Final = "gateway"
+"""The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
 
 CONNECT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75
@@ -82,7 +83,7 @@ class Server:
     loader: Loader
     fsync: Fsync
     ledgered: Ledgered
-    funds: DirectFunds
+    funds: EscrowFunds
     path: RequestPath
     pool: Pool
     upstream: HttpUpstream
@@ -136,26 +137,48 @@ def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> boo
     return database.write_now(ensure)
 
 
+def gateway_name(directory: Path, ids: Ids) -> str:
+    """The name of the gateway whose journal is in `directory`; made, and written there, at its first start."""
+    if not (directory / GATEWAY).exists() and not any(directory.glob("*.journal")):
+        (directory / GATEWAY).write_text(ids.new("gw"))
+    return known_gateway(directory)
+
+
+def known_gateway(directory: Path) -> str:
+    """The name of the gateway whose journal is in `directory`."""
+    file = directory / GATEWAY
+    return file.read_text().strip() if file.exists() else "gateway-1"  # of a version that had no names
+
+
 async def build(settings: Settings, data: Path, database: Database, environment: Mapping[str, str]) -> Server:
     """Put a server together and bring its books in order after the last run. Nothing listens yet."""
     clock = SystemClock()
     ids = RandomIds(clock)
+    (data / JOURNAL).mkdir(mode=0o700, exist_ok=True)
+    gateway = gateway_name(data / JOURNAL, ids)
     journal = Journal.open(data / JOURNAL, segment_bytes=settings.journal.segment_mib * 2**20)
     slots = Slots.open(data / JOURNAL / "slots", settings.gateway.slots)
+    books = LocalBooks(database, clock)
+    funds = EscrowFunds(books, clock, ids, gateway)
     loader = Loader(
-        gateway=GATEWAY, database=database, journal=journal, clock=clock, gather_s=settings.journal.load_ms / 1000
+        gateway=gateway,
+        database=database,
+        books=books,
+        funds=funds,
+        journal=journal,
+        clock=clock,
+        gather_s=settings.journal.load_ms / 1000,
     )
     await loader.recover(slots)
     fsync = Fsync(journal, loader, settings.journal.fsync_ms / 1000)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     tracer, flush_traces = _tracer(settings)
-    ledgered = Ledgered(journal, fsync.ring, metrics, tracer)
+    ledgered = Ledgered(journal, fsync.ring, funds, metrics, tracer)
     upstream = HttpUpstream()
     engines = Engines(upstream=upstream, ids=ids, environment=environment)
     pool = Pool(engines, ids=ids, clock=clock, jitter=random.random)
     access, tariffs, limiter = Access(database, clock), Tariffs(database), Limiter()
-    funds = DirectFunds(database, clock)
     tokenizer = Tokenizer(pool, upstream)
     admitting = Admitting(
         clock=clock,
@@ -182,7 +205,9 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         max_body_bytes=settings.server.max_body_bytes,
         keepalive_s=settings.gateway.keepalive_s,
     )
-    refresh = Refresh(database=database, clock=clock, access=access, tariffs=tariffs, pool=pool)
+    refresh = Refresh(
+        database=database, clock=clock, access=access, tariffs=tariffs, pool=pool, answer_recalls=funds.answer_recalls
+    )
     server = Server(
         settings=settings,
         database=database,
@@ -196,7 +221,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         pool=pool,
         upstream=upstream,
         refresh=refresh,
-        upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered),
+        upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered, funds=funds),
         app=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
@@ -295,6 +320,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         loaded = await asyncio.gather(loading, return_exceptions=True)
         for job in jobs:
             job.cancel()
+        await server.funds.close()
         await server.pool.stop(settings.drain_s)
         ended = [*loaded, *await asyncio.gather(replicas, *jobs, return_exceptions=True)]
         await close(server)

@@ -87,3 +87,16 @@ class StreamBroken(UpstreamFailed):
     """The engine's stream ended before its answer did."""
 
     code = "stream_interrupted"
+
+
+class JournalMoved(Unavailable):
+    """The database has another part of a journal than its gateway thinks; nothing of it is loaded."""
+
+    code = "journal_moved"
+    retryable = False
+
+    def __init__(self, gateway: str, stored: int, expected: int) -> None:
+        super().__init__(
+            f"the journal of {gateway} is in the database up to {stored}, not {expected}: a second server loads it, or"
+            " the database or the journal was restored alone; stop the server and run `surplus doctor`"
+        )

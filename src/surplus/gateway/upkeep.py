@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
+from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.limits import Limiter
 from surplus.gateway.settlement import Ledgered
 from surplus.kit import outbox
@@ -28,6 +29,7 @@ class Upkeep:
     clock: Clock
     limiter: Limiter
     ledgered: Ledgered
+    funds: EscrowFunds
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -36,6 +38,7 @@ class Upkeep:
             self.limiter.sweep(self.clock.monotonic())
             self.ledgered.flush()
             try:
+                await self.funds.tidy()
                 if await self.database.read(ledger.any_due, now=self.clock.now()):
                     await self.database.write(ledger.apply, [], now=self.clock.now())
                 if await self.database.read(outbox.pending, ALERTS, limit=1):

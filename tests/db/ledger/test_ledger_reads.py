@@ -1,6 +1,6 @@
 """Balances, holds and entries as they are read."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 import pytest
 

@@ -1,6 +1,6 @@
 """Commands that no ledger could accept."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 import pytest
 

@@ -1,6 +1,6 @@
 """The same key again: the same answer and no effect, or a conflict that names the field."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 import pytest
 
