@@ -1,4 +1,4 @@
-"""What has to happen by itself every second: holds expire, limits are forgotten, alerts are told."""
+"""What has to happen by itself every second: holds expire, limits are forgotten, alerts told, idle money given back."""
 
 import asyncio
 import logging
@@ -22,12 +22,9 @@ ALERTS: Final = "alerts"
 
 
 @dataclass(slots=True, kw_only=True)
-class Upkeep:
-    """One round a second; a round that fails is tried again."""
+class Tidying:
+    """For each process that takes requests: a round a second; a round that fails is tried again."""
 
-    database: Database
-    clock: Clock
-    limiter: Limiter
     ledgered: Ledgered
     funds: EscrowFunds
 
@@ -35,10 +32,27 @@ class Upkeep:
         """Until cancelled."""
         while True:
             await asyncio.sleep(EVERY_S)
-            self.limiter.sweep(self.clock.monotonic())
             self.ledgered.flush()
             try:
                 await self.funds.tidy()
+            except SurplusError as error:
+                log.warning("idle money could not be given back", extra={"fields": {"why": error.message}})
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """For the one process that writes to the database: a round a second; a round that fails is tried again."""
+
+    database: Database
+    clock: Clock
+    limiter: Limiter
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self.limiter.sweep(self.clock.monotonic())
+            try:
                 if await self.database.read(ledger.any_due, now=self.clock.now()):
                     await self.database.write(ledger.apply, [], now=self.clock.now())
                 if await self.database.read(outbox.pending, ALERTS, limit=1):

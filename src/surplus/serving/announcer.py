@@ -67,8 +67,8 @@ class Announcer:
         for replica in self._replicas():
             replica.elsewhere[name] = counts.get(replica.id, 0)
 
-    async def probe(self, peer: Peer, payload: bytes) -> bytes:
-        """Answers `news.PROBE`."""
+    def probe(self, peer: Peer, payload: bytes) -> bytes:
+        """Replies to `news.PROBE`."""
         replica = self._find(payload)
         now = self._clock.monotonic()
         if replica is None or replica.breaker.state(now) is BreakerState.CLOSED:

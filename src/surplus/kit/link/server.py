@@ -20,6 +20,7 @@ CALLS_MAX: Final = 4096
 """Calls of one peer that may wait for their answers; beyond them nothing more is read from it."""
 
 Answering = Callable[["Peer", bytes], Awaitable[bytes]]
+Replying = Callable[["Peer", bytes], bytes]
 Hearing = Callable[["Peer", bytes], None]
 
 
@@ -63,22 +64,24 @@ class Peer:
 
 
 class Hub:
-    """`calls` are answered, `hears` are not; both by channel. `admits(name, token)` decides who may connect.
+    """By channel: `calls` are answered when there is an answer, `replies` at once, `hears` not at all.
 
-    `joined` and `left` are told of peers. What a peer tells is heard in the order in which it was sent, and before
-    calls that it sent later are begun.
+    `admits(name, token)` decides who may connect; `joined` and `left` are told of peers. What a peer sends for
+    `replies` and `hears` is taken in the order in which it was sent.
     """
 
     def __init__(
         self,
         *,
         calls: Mapping[str, Answering],
+        replies: Mapping[str, Replying],
         hears: Mapping[str, Hearing],
         admits: Callable[[str, bytes], bool],
         joined: Callable[[Peer], None],
         left: Callable[[Peer], None],
     ) -> None:
         self._calls = calls
+        self._replies = replies
         self._hears = hears
         self._admits = admits
         self._joined = joined
@@ -122,6 +125,8 @@ class Hub:
             peer = self._peers.get(wire)
             if peer is None:
                 self._hello(wire, frame)
+            elif frame.kind == Kind.CALL and frame.name in self._replies:
+                wire.send(self._reply(peer, frame))
             elif frame.kind == Kind.CALL:
                 self._begin(wire, peer, frame)
             elif frame.kind == Kind.TELL and frame.name in self._hears:
@@ -146,6 +151,12 @@ class Hub:
         task.add_done_callback(lambda ended: self._answered(wire, peer, frame.number, ended))
         if len(peer.tasks) >= CALLS_MAX:
             wire.hold_back(wanted=True)
+
+    def _reply(self, peer: Peer, frame: Frame) -> Frame:
+        try:
+            return Frame(Kind.ANSWER, frame.number, "", self._replies[frame.name](peer, frame.payload))
+        except SurplusError as error:
+            return Frame(Kind.ERROR, frame.number, "", encode_error(error))
 
     async def _answer(self, peer: Peer, frame: Frame) -> Frame:
         try:

@@ -48,6 +48,12 @@ class Ends:
         assert self.error is not None
         raise self.error
 
+    def reply(self, peer: Peer, payload: bytes) -> bytes:
+        if self.error is not None:
+            raise self.error
+        self.heard.append((peer.name, payload))
+        return payload
+
     def hear(self, peer: Peer, payload: bytes) -> None:
         self.heard.append((peer.name, payload))
 
@@ -81,6 +87,7 @@ class Ends:
 def make_hub(ends: Ends) -> Hub:
     return Hub(
         calls={"echo": ends.echo, "wait": ends.wait, "fail": ends.fail},
+        replies={"reply": ends.reply},
         hears={"hear": ends.hear},
         admits=lambda _name, token: token == TOKEN,
         joined=lambda peer: ends.events.append(f"{peer.name} joined"),

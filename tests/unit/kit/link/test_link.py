@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from surplus.kit.errors import TooLarge, Unavailable
+from surplus.kit.errors import Conflict, TooLarge, Unavailable
 from surplus.kit.link import Link, LinkLost
 from surplus.kit.link import client as client_module
 from surplus.kit.link import server as server_module
@@ -44,6 +44,18 @@ async def test_what_is_told_is_heard_in_order_and_before_a_later_call(ends: Ends
             link.tell("hear", b"%d" % number)
         await link.call("echo", b"")
         assert ends.heard == [("worker-1", b"%d" % number) for number in range(100)]
+
+
+async def test_replies_are_given_in_the_order_of_what_was_said(ends: Ends) -> None:
+    async with ends.up() as link:
+        asked = asyncio.create_task(link.call("reply", b"1"))
+        await asyncio.sleep(0)
+        link.tell("hear", b"2")
+        assert (await link.call("reply", b"3"), await asked) == (b"3", b"1")
+        assert [payload for _, payload in ends.heard] == [b"1", b"2", b"3"]
+        ends.error = Conflict("no")
+        with pytest.raises(Conflict):
+            await link.call("reply", b"")
 
 
 async def test_news_reach_everyone_or_everyone_but_one(ends: Ends) -> None:
