@@ -63,7 +63,6 @@ GATEWAY: Final = "gateway"
 
 CONNECT_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75
-LAG_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
 class JobFailed(SurplusError):
@@ -99,7 +98,7 @@ class Server:
             reasons.append("shutting down")
         if self.refresh.stale:
             reasons.append("the database does not answer")
-        if self.loader.lag_bytes > LAG_MAX_BYTES:
+        if self.ledgered.behind:
             reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
         if self.ledgered.unwritten:
             reasons.append("the journal's disk is full")
@@ -174,7 +173,15 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     tracer, flush_traces = _tracer(settings)
-    ledgered = Ledgered(journal, fsync.ring, funds, metrics, tracer)
+    ledgered = Ledgered(
+        journal,
+        fsync.ring,
+        funds,
+        metrics,
+        tracer,
+        lag_bytes=lambda: loader.lag_bytes,
+        lag_max=settings.journal.lag_mib * 2**20,
+    )
     upstream = HttpUpstream()
     engines = Engines(upstream=upstream, ids=ids, environment=environment)
     pool = Pool(engines, ids=ids, clock=clock, jitter=random.random)

@@ -16,6 +16,7 @@ from surplus.gateway.errors import BudgetInFlight, BudgetSpent
 from surplus.gateway.escrow import IDLE_S, Slice, bound_micro
 from surplus.gateway.ports import Books, Grant, HoldRequest, Loaded
 from surplus.kit.clock import Clock, day_span
+from surplus.kit.db import StoreUnavailable
 from surplus.kit.errors import SurplusError, Unavailable
 from surplus.kit.ids import Ids
 from surplus.kit.money import format_dollars
@@ -27,6 +28,8 @@ log: Final = logging.getLogger(__name__)
 
 _SPANS: Final = {Period.DAY: "daily ", Period.MONTH: "monthly ", Period.FOREVER: ""}
 IN_FLIGHT_RETRY_S: Final = 0.2
+STORE_WAIT_S: Final = 5.0
+"""How long a request waits for the database, so that one that has stopped does not gather callers without end."""
 RECALL_WAIT_S: Final = 1.0
 """How long a request waits for money that other processes have to give back."""
 RECALL_POLL_S: Final = 0.02
@@ -116,13 +119,18 @@ class EscrowFunds:
             self._asking[one.id] = asyncio.Event()
         filled = 0
         try:
-            outcome = await self._books.apply(command)
+            async with asyncio.timeout(STORE_WAIT_S):
+                outcome = await self._books.apply(command)
             if isinstance(outcome, Drawn):
                 filled = outcome.drawn_micro
                 one.granted += request.amount_micro  # before anybody who waits can take it
         except (asyncio.CancelledError, Unavailable):
             self._void(request.request)  # it may have been placed; nobody will use it
             raise
+        except TimeoutError as error:
+            self._void(request.request)
+            message = f"the database did not hold the money within {STORE_WAIT_S:.0f} s; try again in a moment"
+            raise StoreUnavailable(message, retry_after_s=1) from error
         except InsufficientFunds as error:
             raise _refusal(error, request) from error
         finally:

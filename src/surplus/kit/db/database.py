@@ -61,16 +61,25 @@ def _sqlite_engine(path: Path, *, readonly: bool) -> Engine:
 class Database:
     """One store. `read` and `write` are the only places where a transaction begins and ends."""
 
-    def __init__(self, path: Path) -> None:
-        """Open (and create, if missing) the SQLite file at `path`. Raises StoreUnavailable if it cannot be opened."""
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Open (and create, if missing) the SQLite file at `path`. Raises StoreUnavailable if it cannot be opened.
+
+        `readonly` is for a process beside the one that writes: nothing is created and `write` is a mistake.
+        """
+        if readonly and not path.exists():
+            raise StoreUnavailable(f"there is no database {path.name}; the process that writes it makes it")
         self.path = path
+        self._readonly = readonly
         self._write_engine = _sqlite_engine(path, readonly=False)
         self._read_engine = _sqlite_engine(path, readonly=True)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="surplus-write")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="surplus-read")
         self._local = threading.local()
         self._open: list[Connection] = []
-        self._writer.submit(self._connection, self._write_engine, "write").result()
+        if readonly:
+            self._readers.submit(self._connection, self._read_engine, "read").result()
+        else:
+            self._writer.submit(self._connection, self._write_engine, "write").result()
 
     def _connection(self, engine: Engine, name: str) -> Connection:
         connection: Connection | None = getattr(self._local, name, None)
@@ -95,6 +104,7 @@ class Database:
             raise _unavailable(self.path, error) from error
 
     def _write(self, function: Callable[[WriteSession], T]) -> T:
+        assert not self._readonly, "another process writes; ask it"
         with self._transaction(self._write_engine, "write") as connection:
             return function(WriteSession(connection))
 
