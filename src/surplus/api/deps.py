@@ -13,6 +13,7 @@ from surplus.kit.db import Database, ReadSession, WriteSession
 from surplus.kit.errors import SurplusError
 from surplus.kit.ids import Ids
 from surplus.serving.replicas import Pool
+from surplus.wire.status import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +26,8 @@ class ApiDeps:
     """The parts of a server that the control plane works on.
 
     `refresh` brings the caches of the data plane up to date. `not_ready` says why the server should get no requests
-    now, with nothing if it should. Without a `registry` there is no `/metrics`.
+    now, with nothing if it should. Without a `registry` there is no `/metrics`. `workers` are the processes that take
+    requests, where there are others than this.
     """
 
     database: Database
@@ -38,6 +40,7 @@ class ApiDeps:
     journal_lag_bytes: Callable[[], int]
     registry: CollectorRegistry | None
     version: str
+    workers: Callable[[], Sequence[Worker]] = tuple
 
     async def read(self, function: Callable[Concatenate[ReadSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a use-case that only reads."""

@@ -203,7 +203,7 @@ def replica(found: Replica, monotonic: float) -> deployments.Replica:
         deployment=found.deployment.id,
         model=found.deployment.model,
         state=found.state.value,
-        in_flight=found.in_flight,
+        in_flight=found.in_flight + sum(found.elsewhere.values()),
         breaker=found.breaker.state(monotonic).value,
         restarts=found.restarts,
         error=found.error,

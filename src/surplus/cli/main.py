@@ -68,6 +68,7 @@ def root(
 
 app.command()(server.serve)
 app.command()(server.demo)
+app.command(hidden=True)(server.worker)
 app.command()(server.doctor)
 app.command("status")(status.show)
 app.add_typer(org.app)

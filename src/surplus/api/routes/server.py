@@ -45,6 +45,7 @@ async def get_status(_operator: Operator, deps: Deps, request: Request) -> Statu
         journal_lag_bytes=deps.journal_lag_bytes(),
         ready=not why,
         why=why,
+        workers=tuple(deps.workers()),
     )
 
 

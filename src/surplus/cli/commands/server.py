@@ -49,10 +49,19 @@ def serve(
         str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 is every one.")
     ] = None,
     port: Port = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, metavar="N", help="Processes that take requests; 1 is the server itself."),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Run a server."""
-    raise typer.Exit(_bootstrap().serve(data=data, host=host, port=port, config=config))
+    raise typer.Exit(_bootstrap().serve(data=data, host=host, port=port, workers=workers, config=config))
+
+
+def worker(descriptor: int, pipe: int) -> None:
+    """Take requests for the server that has started this process."""
+    raise typer.Exit(_bootstrap().work(descriptor=descriptor, pipe=pipe))
 
 
 def demo(

@@ -5,6 +5,7 @@ import typer
 from surplus.cli.options import Json
 from surplus.cli.output import print_facts, print_json, utc
 from surplus.cli.session import connected
+from surplus.wire.status import Worker
 
 
 def show(context: typer.Context, as_json: Json = False) -> None:
@@ -21,5 +22,11 @@ def show(context: typer.Context, as_json: Json = False) -> None:
             "started (UTC)": utc(found.started_at),
             "requests in flight": found.in_flight,
             "journal not loaded": f"{found.journal_lag_bytes:,} bytes",
+            **{f"worker {each.number}": _worker(each) for each in found.workers},
         }
     )
+
+
+def _worker(found: Worker) -> str:
+    how = "ready" if found.ready else f"not ready: {'; '.join(found.why)}"
+    return f"{how}, process {found.pid}, {found.in_flight} in flight"

@@ -1,0 +1,299 @@
+"""A process that takes requests: its parts put together, started in order and ended in order."""
+
+import asyncio
+import random
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from surplus import __version__
+from surplus.api.app import ApiDeps, create_api
+from surplus.bootstrap.data import SLOTS, gateway_name, journal_directory
+from surplus.bootstrap.leftovers import Leftovers, first_free
+from surplus.bootstrap.parts import patience, tracer_of
+from surplus.bootstrap.running import Job, http_server, raise_failed, settle_down, stop_with
+from surplus.gateway import http as gateway_http
+from surplus.gateway.access import Access
+from surplus.gateway.admission import Admitting
+from surplus.gateway.books import LocalBooks
+from surplus.gateway.dispatch import Dispatcher
+from surplus.gateway.funds import EscrowFunds
+from surplus.gateway.jobs import Fsync, Loader
+from surplus.gateway.limits import Limiter, Limiting
+from surplus.gateway.metrics import Metrics
+from surplus.gateway.path import Path as RequestPath
+from surplus.gateway.ports import Books
+from surplus.gateway.refresh import Refresh
+from surplus.gateway.settlement import Ledgered
+from surplus.gateway.tariffs import Tariffs
+from surplus.gateway.tokenizer import Tokenizer
+from surplus.gateway.upkeep import Tidying, Upkeep
+from surplus.kit.clock import Clock, SystemClock
+from surplus.kit.db import Database
+from surplus.kit.http_server import HttpServer, split
+from surplus.kit.ids import Ids, RandomIds
+from surplus.kit.journal import Journal, Slots
+from surplus.serving.directory import Directory
+from surplus.serving.engines.factory import Engines
+from surplus.serving.replicas import Pool
+from surplus.serving.upstream_http import HttpUpstream
+from surplus.settings import Settings
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """Every part of a running gateway that starts, stops or is asked how it is.
+
+    `pool` are the engines, where this process looks after them. `cut_off` is set when nobody writes to the database any
+    more: the journal is left for the next start then.
+    """
+
+    settings: Settings
+    database: Database
+    journal: Journal
+    slots: Slots
+    loader: Loader
+    fsync: Fsync
+    ledgered: Ledgered
+    funds: EscrowFunds
+    path: RequestPath
+    pool: Pool | None
+    upstream: HttpUpstream
+    refresh: Refresh
+    app: ASGIApp
+    registry: CollectorRegistry
+    flush_traces: Any
+    jobs: list[Job]
+    cut_off: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def not_ready(self) -> list[str]:
+        """Why this server should not get requests now; nothing if it should."""
+        reasons: list[str] = []
+        if self.path.draining:
+            reasons.append("shutting down")
+        if self.refresh.stale:
+            reasons.append("the database does not answer")
+        if self.ledgered.behind:
+            reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
+        if self.ledgered.unwritten:
+            reasons.append("the journal's disk is full")
+        return reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What a gateway works with that is here in one process, and elsewhere for a worker."""
+
+    journal: Path
+    database: Database
+    books: Books
+    limiter: Limiting
+    directory: Directory
+    pool: Pool | None
+    upstream: HttpUpstream
+
+
+async def build(settings: Settings, data: Path, database: Database, environment: Mapping[str, str]) -> Server:
+    """Put a server of one process together and bring its books in order. Nothing listens yet."""
+    clock = SystemClock()
+    ids = RandomIds(clock)
+    limiter = Limiter()
+    upstream = HttpUpstream()
+    pool = Pool(
+        Engines(upstream=upstream, ids=ids, environment=environment), ids=ids, clock=clock, jitter=random.random
+    )
+    number = first_free(data)
+    books = LocalBooks(database, clock)
+    around = Around(
+        journal=journal_directory(data, number),
+        database=database,
+        books=books,
+        limiter=limiter,
+        directory=pool,
+        pool=pool,
+        upstream=upstream,
+    )
+    server = await build_gateway(settings, around, clock, ids)
+    leftovers = Leftovers(data=data, database=database, books=books, clock=clock, ids=ids, in_use=lambda: {number})
+    server.jobs += [Upkeep(database=database, clock=clock, limiter=limiter), leftovers]
+    server.app = split(gateway_http.PREFIX, server.app, _control_plane(server, pool, clock, ids))
+    return server
+
+
+async def build_gateway(settings: Settings, around: Around, clock: Clock, ids: Ids) -> Server:
+    """Put together what takes requests, and bring its journal in order after its last run."""
+    directory, upstream = around.directory, around.upstream
+    journal, slots, loader, funds = await _open_journal(settings, around, clock, ids)
+    fsync = Fsync(journal, loader, settings.journal.fsync_ms / 1000)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    tracer, flush_traces = tracer_of(settings)
+    ledgered = Ledgered(
+        journal,
+        fsync.ring,
+        funds,
+        metrics,
+        tracer,
+        lag_bytes=lambda: loader.lag_bytes,
+        lag_max=settings.journal.lag_mib * 2**20,
+    )
+    access, tariffs = Access(around.database, clock), Tariffs(around.database)
+    tokenizer = Tokenizer(directory, upstream)
+    admitting = Admitting(
+        clock=clock,
+        pool=directory,
+        tariffs=tariffs,
+        limiter=around.limiter,
+        funds=funds,
+        ledgered=ledgered,
+        slots=slots,
+        tokenizer=tokenizer,
+        request_timeout_s=settings.gateway.request_timeout_s,
+    )
+    path = RequestPath(
+        clock=clock,
+        ids=ids,
+        access=access,
+        limiter=around.limiter,
+        admitting=admitting,
+        dispatcher=Dispatcher(
+            clock=clock, pool=directory, upstream=upstream, patience=patience(settings), tracer=tracer
+        ),
+        tokenizer=tokenizer,
+        tracer=tracer,
+        metrics=metrics,
+        max_body_bytes=settings.server.max_body_bytes,
+        keepalive_s=settings.gateway.keepalive_s,
+    )
+    refresh = Refresh(
+        database=around.database,
+        clock=clock,
+        access=access,
+        tariffs=tariffs,
+        pool=around.pool,
+        answer_recalls=funds.answer_recalls,
+    )
+    server = Server(
+        settings=settings,
+        database=around.database,
+        journal=journal,
+        slots=slots,
+        loader=loader,
+        fsync=fsync,
+        ledgered=ledgered,
+        funds=funds,
+        path=path,
+        pool=around.pool,
+        upstream=upstream,
+        refresh=refresh,
+        app=gateway_http.Gateway(path, directory, ids),
+        registry=registry,
+        flush_traces=flush_traces,
+        jobs=[fsync, refresh, Tidying(ledgered=ledgered, funds=funds)],
+    )
+    _gauges(server, metrics)
+    return server
+
+
+async def _open_journal(
+    settings: Settings, around: Around, clock: Clock, ids: Ids
+) -> tuple[Journal, Slots, Loader, EscrowFunds]:
+    around.journal.mkdir(mode=0o700, exist_ok=True)
+    gateway = gateway_name(around.journal, ids)
+    journal = Journal.open(around.journal, segment_bytes=settings.journal.segment_mib * 2**20)
+    slots = Slots.open(around.journal / SLOTS, settings.gateway.slots)
+    funds = EscrowFunds(around.books, clock, ids, gateway)
+    loader = Loader(
+        gateway=gateway,
+        database=around.database,
+        books=around.books,
+        funds=funds,
+        journal=journal,
+        clock=clock,
+        gather_s=settings.journal.load_ms / 1000,
+    )
+    await loader.recover(slots)
+    return journal, slots, loader, funds
+
+
+def _gauges(server: Server, metrics: Metrics) -> None:
+    lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
+    metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
+    metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
+    metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
+    metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+
+
+def _control_plane(server: Server, pool: Pool, clock: Clock, ids: Ids) -> ASGIApp:
+    return create_api(
+        ApiDeps(
+            database=server.database,
+            clock=clock,
+            ids=ids,
+            refresh=server.refresh.now,
+            pool=pool,
+            not_ready=server.not_ready,
+            in_flight=lambda: server.path.in_flight,
+            journal_lag_bytes=lambda: server.loader.lag_bytes,
+            registry=server.registry if server.settings.metrics.enabled else None,
+            version=__version__,
+        )
+    )
+
+
+async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
+    drain_s = server.settings.server.drain_s
+    http = http_server(server.app, drain_s)
+    await server.refresh.now()
+    settle_down()
+    loading = asyncio.create_task(server.loader.run())
+    replicas = [asyncio.create_task(server.pool.run())] if server.pool is not None else []
+    jobs = [asyncio.create_task(job.run()) for job in server.jobs]
+    jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
+    stop_with([loading, *replicas, *jobs], stop)
+    try:
+        await http.serve(sockets=[sock])
+    finally:
+        await server.path.finish()
+        await server.funds.settle_releases()
+        server.ledgered.flush()
+        await server.loader.stop()
+        await _load_the_rest(server, loading)
+        for job in jobs:
+            job.cancel()
+        await server.funds.close()
+        if server.pool is not None:
+            await server.pool.stop(drain_s)
+        ended = await asyncio.gather(loading, *replicas, *jobs, return_exceptions=True)
+        await close(server)
+    raise_failed(ended)
+
+
+async def _load_the_rest(server: Server, loading: asyncio.Task[None]) -> None:
+    """Wait for the end of the journal, unless there is nobody to load it into."""
+    cut_off = asyncio.create_task(server.cut_off.wait())
+    await asyncio.wait({loading, cut_off}, return_when=asyncio.FIRST_COMPLETED)
+    cut_off.cancel()
+    loading.cancel()
+
+
+async def _drain_after(stop: asyncio.Event, server: Server, http: HttpServer) -> None:
+    await stop.wait()
+    server.path.draining = True
+    http.should_exit = True
+
+
+async def close(server: Server) -> None:
+    """Close what was opened, in the opposite order."""
+    await server.upstream.close()
+    if server.flush_traces is not None:
+        await asyncio.to_thread(server.flush_traces)
+    server.slots.close()
+    server.journal.close()
+    server.database.close()
