@@ -8,12 +8,12 @@ from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from surplus.gateway.worker.standing import WorkerStanding
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database, ReadSession, WriteSession
 from surplus.kit.errors import SurplusError
 from surplus.kit.ids import Ids
 from surplus.serving.replicas import Pool
-from surplus.wire.status import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class ApiDeps:
     journal_lag_bytes: Callable[[], int]
     registry: CollectorRegistry | None
     version: str
-    workers: Callable[[], Sequence[Worker]] = tuple
+    workers: Callable[[], Sequence[WorkerStanding]] = tuple
 
     async def read(self, function: Callable[Concatenate[ReadSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a use-case that only reads."""

@@ -8,6 +8,7 @@ from surplus.app.usage import Report
 from surplus.billing import budgets as billing_budgets
 from surplus.billing.rating import PriceSheet, TokenClass
 from surplus.billing.statements import Statement
+from surplus.gateway.worker.standing import WorkerStanding
 from surplus.identity import model as identity
 from surplus.kit.clock import iso
 from surplus.kit.money import format_dollars, format_price
@@ -15,7 +16,19 @@ from surplus.ledger.model import EntryKind
 from surplus.metering.model import Totals, UsageRecord
 from surplus.serving import model as serving
 from surplus.serving.replicas import Replica
-from surplus.wire import budgets, deployments, invoices, keys, members, money, organizations, prices, projects, usage
+from surplus.wire import (
+    budgets,
+    deployments,
+    invoices,
+    keys,
+    members,
+    money,
+    organizations,
+    prices,
+    projects,
+    status,
+    usage,
+)
 
 _ATTO: Final = 10**18
 _GRAINS_PER_ATTO: Final = 9
@@ -207,6 +220,18 @@ def replica(found: Replica, monotonic: float) -> deployments.Replica:
         breaker=found.breaker.state(monotonic).value,
         restarts=found.restarts,
         error=found.error,
+    )
+
+
+def worker(found: WorkerStanding) -> status.Worker:
+    """A process that takes requests."""
+    return status.Worker(
+        number=found.number,
+        pid=found.pid,
+        ready=found.ready,
+        why=found.why,
+        in_flight=found.in_flight,
+        journal_lag_bytes=found.journal_lag_bytes,
     )
 
 

@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from surplus import __version__
-from surplus.api.app import ApiDeps, create_api
 from surplus.bootstrap import instructions
 from surplus.bootstrap.data import CONTROL_SOCKET, LINK_SOCKET, RUN
 from surplus.bootstrap.fleet import Fleet
 from surplus.bootstrap.leftovers import Leftovers, first_free
+from surplus.bootstrap.parts import create_control_plane
 from surplus.bootstrap.running import Job, http_server, raise_failed, settle_down, stop_with
 from surplus.gateway.access import Access
 from surplus.gateway.books import LocalBooks
@@ -158,20 +158,18 @@ def _hub(fleet: Fleet, books: BooksDesk, token: str) -> Hub:
 def _control_plane(settings: Settings, database: Database, pool: Pool, fleet: Fleet, clock: Clock, ids: Ids) -> ASGIApp:
     registry = CollectorRegistry()
     registry.register(fleet)
-    return create_api(
-        ApiDeps(
-            database=database,
-            clock=clock,
-            ids=ids,
-            refresh=fleet.follow,
-            pool=pool,
-            not_ready=fleet.not_ready,
-            in_flight=lambda: fleet.in_flight,
-            journal_lag_bytes=lambda: fleet.journal_lag_bytes,
-            registry=registry if settings.metrics.enabled else None,
-            version=__version__,
-            workers=fleet.workers,
-        )
+    return create_control_plane(
+        database=database,
+        clock=clock,
+        ids=ids,
+        refresh=fleet.follow,
+        pool=pool,
+        not_ready=fleet.not_ready,
+        in_flight=lambda: fleet.in_flight,
+        journal_lag_bytes=lambda: fleet.journal_lag_bytes,
+        registry=registry if settings.metrics.enabled else None,
+        version=__version__,
+        workers=fleet.workers,
     )
 
 

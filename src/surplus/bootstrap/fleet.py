@@ -8,25 +8,21 @@ from typing import Final
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from surplus.bootstrap.instructions import worker_name
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.worker import channels
 from surplus.gateway.worker.limits import LimitsDesk
+from surplus.gateway.worker.standing import WorkerStanding
 from surplus.kit.children import Child, Children
 from surplus.kit.clock import Clock
 from surplus.kit.link import Hub, Peer
 from surplus.kit.metrics import Merged
 from surplus.serving.announcer import Announcer
-from surplus.wire.status import Worker
 
 FOLLOW_S: Final = 1.0
 """How long a change waits for workers to follow; one that does not is found out by its next look at the database."""
 SILENT_S: Final = 5.0
 RECALL_EVERY_S: Final = 0.02
-
-
-def worker_name(number: int, pid: int) -> str:
-    """What a worker calls itself on the link; no other process ever has the name."""
-    return f"worker-{number}.{pid}"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -133,7 +129,7 @@ class Fleet(Collector):
         yield CounterMetricFamily("surplus_worker_restarts", "Workers that ended and were replaced", value=restarts)
         yield from self.merged.collect()
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[WorkerStanding]:
         """Every worker that runs, by number."""
         return [self._worker(child) for _, child in sorted(self.children.alive.items())]
 
@@ -157,19 +153,15 @@ class Fleet(Collector):
         """What is not in the database yet of all workers' journals, as they last said."""
         return sum(told.journal_lag_bytes for told, _ in self._reports.values())
 
-    def _worker(self, child: Child) -> Worker:
+    def _worker(self, child: Child) -> WorkerStanding:
         told, at = self._reports.get(worker_name(child.number, child.pid), (None, 0.0))
         if told is None:
-            return Worker(
-                number=child.number, pid=child.pid, ready=False, why=("starting",), in_flight=0, journal_lag_bytes=0
-            )
+            return WorkerStanding(number=child.number, pid=child.pid, why=("starting",))
         silent = self.clock.monotonic() - at > SILENT_S
-        why = ("it says nothing",) if silent else tuple(told.why)
-        return Worker(
+        return WorkerStanding(
             number=child.number,
             pid=child.pid,
-            ready=not why,
-            why=why,
+            why=("it says nothing",) if silent else tuple(told.why),
             in_flight=told.in_flight,
             journal_lag_bytes=told.journal_lag_bytes,
         )

@@ -19,3 +19,8 @@ class Instructions(msgspec.Struct, frozen=True):
 
 encode: Final = msgspec.json.Encoder().encode
 decode: Final = msgspec.json.Decoder(Instructions).decode
+
+
+def worker_name(number: int, pid: int) -> str:
+    """What a worker calls itself on the link; no other process ever has the name."""
+    return f"worker-{number}.{pid}"

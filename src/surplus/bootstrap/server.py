@@ -12,10 +12,9 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from surplus import __version__
-from surplus.api.app import ApiDeps, create_api
 from surplus.bootstrap.data import SLOTS, gateway_name, journal_directory
 from surplus.bootstrap.leftovers import Leftovers, first_free
-from surplus.bootstrap.parts import patience, tracer_of
+from surplus.bootstrap.parts import create_control_plane, patience, tracer_of
 from surplus.bootstrap.running import Job, http_server, raise_failed, settle_down, stop_with
 from surplus.gateway import http as gateway_http
 from surplus.gateway.access import Access
@@ -230,19 +229,17 @@ def _gauges(server: Server, metrics: Metrics) -> None:
 
 
 def _control_plane(server: Server, pool: Pool, clock: Clock, ids: Ids) -> ASGIApp:
-    return create_api(
-        ApiDeps(
-            database=server.database,
-            clock=clock,
-            ids=ids,
-            refresh=server.refresh.now,
-            pool=pool,
-            not_ready=server.not_ready,
-            in_flight=lambda: server.path.in_flight,
-            journal_lag_bytes=lambda: server.loader.lag_bytes,
-            registry=server.registry if server.settings.metrics.enabled else None,
-            version=__version__,
-        )
+    return create_control_plane(
+        database=server.database,
+        clock=clock,
+        ids=ids,
+        refresh=server.refresh.now,
+        pool=pool,
+        not_ready=server.not_ready,
+        in_flight=lambda: server.path.in_flight,
+        journal_lag_bytes=lambda: server.loader.lag_bytes,
+        registry=server.registry if server.settings.metrics.enabled else None,
+        version=__version__,
     )
 
 

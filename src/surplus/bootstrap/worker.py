@@ -16,8 +16,7 @@ import uvloop
 
 from surplus.bootstrap import instructions, server
 from surplus.bootstrap.data import CONTROL_SOCKET, DATABASE, LINK_SOCKET, RUN, journal_directory
-from surplus.bootstrap.fleet import worker_name
-from surplus.bootstrap.instructions import Instructions
+from surplus.bootstrap.instructions import Instructions, worker_name
 from surplus.bootstrap.server import Around, Server
 from surplus.gateway import http as gateway_http
 from surplus.gateway.worker import channels

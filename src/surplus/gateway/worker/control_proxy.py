@@ -33,6 +33,7 @@ _HOP_BY_HOP: Final = frozenset(
         CLIENT,
     )
 )
+_OURS: Final = _HOP_BY_HOP - {"content-length"} | {"date", "server"}
 _client: Final = msgspec.json.Decoder(tuple[str | None, int, str, str])
 
 
@@ -53,9 +54,10 @@ class ControlProxy:
         try:
             await _relay(answer, send)
         except (UpstreamCut, UpstreamTimedOut):
-            answer.abort()  # a part of the answer has left: what follows is the end of the connection
-            raise
+            if not leaving.done():  # a part of the answer has left: what follows is the end of the connection
+                raise
         finally:
+            answer.abort()
             leaving.cancel()
 
     async def _ask(self, scope: Scope, body: bytes) -> Answer:
@@ -124,9 +126,7 @@ async def _until_gone(receive: Receive, answer: Answer) -> None:
 
 async def _relay(answer: Answer, send: Send) -> None:
     headers = [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in answer.headers.items()
-        if name not in _HOP_BY_HOP or name == "content-length"
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items() if name not in _OURS
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     while data := await answer.chunk(ANSWER_S):
