@@ -8,6 +8,7 @@ from surplus.app.usage import Report
 from surplus.billing import budgets as billing_budgets
 from surplus.billing.rating import PriceSheet, TokenClass
 from surplus.billing.statements import Statement
+from surplus.gateway.processes import Standing
 from surplus.gateway.worker.standing import WorkerStanding
 from surplus.identity import model as identity
 from surplus.kit.clock import iso
@@ -19,6 +20,7 @@ from surplus.serving.replicas import Replica
 from surplus.wire import (
     budgets,
     deployments,
+    gateways,
     invoices,
     keys,
     members,
@@ -207,6 +209,22 @@ def deployment(found: serving.Deployment) -> deployments.Deployment:
     plain: dict[str, Any] = {name: getattr(found, name) for name in deployments.Deployment.model_fields}
     plain |= {"engine": found.engine.value, "created_at": iso(found.created_at)}
     return deployments.Deployment(**plain)
+
+
+def gateway(found: Standing, now: float) -> gateways.Gateway:
+    """A gateway as of `now`."""
+    process = found.process
+    return gateways.Gateway(
+        name=process.name,
+        host=process.host,
+        pid=process.pid,
+        role=process.role,
+        version=process.version,
+        started_at=iso(process.started_at),
+        seen_at=iso(process.seen_at),
+        lost=process.lost(now),
+        sliced=format_dollars(found.sliced_micro),
+    )
 
 
 def replica(found: Replica, monotonic: float) -> deployments.Replica:

@@ -22,17 +22,20 @@ from surplus.bootstrap.running import Job, http_server, raise_failed, settle_dow
 from surplus.gateway.access import Access
 from surplus.gateway.books import LocalBooks
 from surplus.gateway.limits import Limiter
+from surplus.gateway.processes import LocalRoll
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.tariffs import Tariffs
-from surplus.gateway.upkeep import Upkeep
+from surplus.gateway.upkeep import CONTROL, Upkeep
 from surplus.gateway.worker import channels
 from surplus.gateway.worker.books import BooksDesk
 from surplus.gateway.worker.control_proxy import from_workers
 from surplus.gateway.worker.limits import LimitsDesk
+from surplus.gateway.worker.roll import RollDesk
 from surplus.kit import children
 from surplus.kit.children import Child, Children
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
+from surplus.kit.election import Office
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.link import Hub
 from surplus.kit.link.server import bind
@@ -107,18 +110,20 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         answer_recalls=_nothing,
     )
     fleet = Fleet(clock=clock, refresh=refresh, announcer=announcer, limits=LimitsDesk(limiter, clock), merged=Merged())
-    books = LocalBooks(database, clock)
+    books, roll = LocalBooks(database, clock), LocalRoll(database)
     token = secrets.token_hex(16)
-    fleet.hub = _hub(fleet, BooksDesk(books, fleet.recall), token)
+    fleet.hub = _hub(fleet, BooksDesk(books, fleet.recall), RollDesk(roll), token)
     announcer.begin(pool, fleet.hub)
     leftovers = Leftovers(
         data=data,
         database=database,
         books=books,
+        roll=roll,
         clock=clock,
         ids=ids,
         in_use=lambda: set(control.journals.values()),
     )
+    office = Office(database, clock, CONTROL, ids.new("control"))
     control = Control(
         settings=settings,
         data=data,
@@ -128,17 +133,23 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         hub=fleet.hub,
         fleet=fleet,
         app=from_workers(_control_plane(settings, database, pool, fleet, clock, ids)),
-        jobs=[refresh, Upkeep(database=database, clock=clock, limiter=limiter), leftovers],
+        jobs=[refresh, office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers],
         token=token,
         leftovers=leftovers,
     )
     return control
 
 
-def _hub(fleet: Fleet, books: BooksDesk, token: str) -> Hub:
+def _hub(fleet: Fleet, books: BooksDesk, roll: RollDesk, token: str) -> Hub:
     announcer, limits = fleet.announcer, fleet.limits
     return Hub(
-        calls={channels.APPLY: books.apply, channels.LOAD: books.load, channels.RECALLED: books.recalled},
+        calls={
+            channels.APPLY: books.apply,
+            channels.LOAD: books.load,
+            channels.RECALLED: books.recalled,
+            channels.BEAT: roll.beat,
+            channels.LEAVE: roll.leave,
+        },
         replies={channels.TAKE: limits.take, channels.REPORT: fleet.report, news.PROBE: announcer.probe},
         hears={
             channels.RELEASE: limits.release,

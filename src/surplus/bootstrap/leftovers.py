@@ -16,6 +16,7 @@ from surplus.bootstrap.data import LOCK, SLOTS, journal_directory, journals, kno
 from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.jobs import Loader
 from surplus.gateway.ports import Books
+from surplus.gateway.processes import Roll
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database
 from surplus.kit.errors import SurplusError
@@ -60,6 +61,7 @@ class Leftovers:
     data: Path
     database: Database
     books: Books
+    roll: Roll
     clock: Clock
     ids: Ids
     in_use: Callable[[], Set[int]]
@@ -104,6 +106,7 @@ class Leftovers:
                     gather_s=0.0,
                 )
                 await loader.recover(slots)
+                await self.roll.leave(gateway)
             finally:
                 slots.close()
         finally:

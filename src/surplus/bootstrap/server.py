@@ -1,6 +1,7 @@
 """A process that takes requests: its parts put together, started in order and ended in order."""
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import Mapping
@@ -25,15 +26,18 @@ from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.jobs import Fsync, Loader
 from surplus.gateway.limits import Limiter, Limiting
 from surplus.gateway.metrics import Metrics
+from surplus.gateway.model import Process
 from surplus.gateway.path import Path as RequestPath
 from surplus.gateway.ports import Books
+from surplus.gateway.processes import LocalRoll, Presence, Roll
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.settlement import Ledgered
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
-from surplus.gateway.upkeep import Tidying, Upkeep
+from surplus.gateway.upkeep import CONTROL, Tidying, Upkeep
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
+from surplus.kit.election import Office
 from surplus.kit.http_server import HttpServer, split
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
@@ -42,6 +46,8 @@ from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
 from surplus.serving.upstream_http import HttpUpstream
 from surplus.settings import Settings
+
+ROLE: Final = "all"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +58,7 @@ class Server:
     more: the journal is left for the next start then.
     """
 
+    name: str
     settings: Settings
     database: Database
     journal: Journal
@@ -64,6 +71,7 @@ class Server:
     pool: Pool | None
     upstream: HttpUpstream
     refresh: Refresh
+    presence: Presence
     app: ASGIApp
     registry: CollectorRegistry
     flush_traces: Any
@@ -91,6 +99,8 @@ class Around:
     journal: Path
     database: Database
     books: Books
+    roll: Roll
+    role: str
     limiter: Limiting
     directory: Directory
     pool: Pool | None
@@ -107,19 +117,24 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         Engines(upstream=upstream, ids=ids, environment=environment), ids=ids, clock=clock, jitter=random.random
     )
     number = first_free(data)
-    books = LocalBooks(database, clock)
+    books, roll = LocalBooks(database, clock), LocalRoll(database)
     around = Around(
         journal=journal_directory(data, number),
         database=database,
         books=books,
+        roll=roll,
+        role=ROLE,
         limiter=limiter,
         directory=pool,
         pool=pool,
         upstream=upstream,
     )
     server = await build_gateway(settings, around, clock, ids)
-    leftovers = Leftovers(data=data, database=database, books=books, clock=clock, ids=ids, in_use=lambda: {number})
-    server.jobs += [Upkeep(database=database, clock=clock, limiter=limiter), leftovers]
+    office = Office(database, clock, CONTROL, server.name)
+    leftovers = Leftovers(
+        data=data, database=database, books=books, roll=roll, clock=clock, ids=ids, in_use=lambda: {number}
+    )
+    server.jobs += [office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers]
     server.app = split(gateway_http.PREFIX, server.app, _control_plane(server, pool, clock, ids))
     return server
 
@@ -127,7 +142,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
 async def build_gateway(settings: Settings, around: Around, clock: Clock, ids: Ids) -> Server:
     """Put together what takes requests, and bring its journal in order after its last run."""
     directory, upstream = around.directory, around.upstream
-    journal, slots, loader, funds = await _open_journal(settings, around, clock, ids)
+    name, journal, slots, loader, funds = await _open_journal(settings, around, clock, ids)
     fsync = Fsync(journal, loader, settings.journal.fsync_ms / 1000)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
@@ -177,7 +192,9 @@ async def build_gateway(settings: Settings, around: Around, clock: Clock, ids: I
         pool=around.pool,
         answer_recalls=funds.answer_recalls,
     )
+    presence = _presence(around, clock, name)
     server = Server(
+        name=name,
         settings=settings,
         database=around.database,
         journal=journal,
@@ -190,10 +207,11 @@ async def build_gateway(settings: Settings, around: Around, clock: Clock, ids: I
         pool=around.pool,
         upstream=upstream,
         refresh=refresh,
+        presence=presence,
         app=gateway_http.Gateway(path, directory, ids),
         registry=registry,
         flush_traces=flush_traces,
-        jobs=[fsync, refresh, Tidying(ledgered=ledgered, funds=funds)],
+        jobs=[fsync, refresh, presence, Tidying(ledgered=ledgered, funds=funds)],
     )
     _gauges(server, metrics)
     return server
@@ -201,7 +219,7 @@ async def build_gateway(settings: Settings, around: Around, clock: Clock, ids: I
 
 async def _open_journal(
     settings: Settings, around: Around, clock: Clock, ids: Ids
-) -> tuple[Journal, Slots, Loader, EscrowFunds]:
+) -> tuple[str, Journal, Slots, Loader, EscrowFunds]:
     around.journal.mkdir(mode=0o700, exist_ok=True)
     gateway = gateway_name(around.journal, ids)
     journal = Journal.open(around.journal, segment_bytes=settings.journal.segment_mib * 2**20)
@@ -217,7 +235,13 @@ async def _open_journal(
         gather_s=settings.journal.load_ms / 1000,
     )
     await loader.recover(slots)
-    return journal, slots, loader, funds
+    return gateway, journal, slots, loader, funds
+
+
+def _presence(around: Around, clock: Clock, gateway: str) -> Presence:
+    now = clock.now()
+    process = Process(gateway, socket.gethostname(), os.getpid(), around.role, __version__, now, now)
+    return Presence(around.roll, clock, process)
 
 
 def _gauges(server: Server, metrics: Metrics) -> None:
@@ -264,10 +288,12 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await _load_the_rest(server, loading)
         for job in jobs:
             job.cancel()
+        ended = await asyncio.gather(loading, *jobs, return_exceptions=True)
         await server.funds.close()
+        await server.presence.leave()
         if server.pool is not None:
             await server.pool.stop(drain_s)
-        ended = await asyncio.gather(loading, *replicas, *jobs, return_exceptions=True)
+        ended += await asyncio.gather(*replicas, return_exceptions=True)
         await close(server)
     raise_failed(ended)
 

@@ -23,6 +23,7 @@ from surplus.gateway.worker import channels
 from surplus.gateway.worker.books import LinkBooks
 from surplus.gateway.worker.control_proxy import ControlProxy
 from surplus.gateway.worker.limits import LinkLimits
+from surplus.gateway.worker.roll import LinkRoll
 from surplus.kit import log as logs
 from surplus.kit.children import Lifeline
 from surplus.kit.clock import SystemClock
@@ -38,6 +39,7 @@ from surplus.serving.upstream_http import HttpUpstream
 
 log: Final = logging.getLogger(__name__)
 
+ROLE: Final = "worker"
 REPORT_EVERY_S: Final = 0.5
 CONNECT_S: Final = 10.0
 
@@ -154,6 +156,8 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
         journal=journal_directory(data, told.journal),
         database=Database(data / DATABASE, readonly=True),
         books=LinkBooks(link),
+        roll=LinkRoll(link),
+        role=ROLE,
         limiter=limits,
         directory=mirror,
         pool=None,

@@ -97,16 +97,3 @@ class JournalBehind(Unavailable):
     def __init__(self, lag_bytes: int) -> None:
         message = f"the database is {lag_bytes:,} bytes behind this server; nothing is lost, try again in a moment"
         super().__init__(message, retry_after_s=2)
-
-
-class JournalMoved(Unavailable):
-    """The database has another part of a journal than its gateway thinks; nothing of it is loaded."""
-
-    code = "journal_moved"
-    retryable = False
-
-    def __init__(self, gateway: str, stored: int, expected: int) -> None:
-        super().__init__(
-            f"the journal of {gateway} is in the database up to {stored}, not {expected}: a second server loads it, or"
-            " the database or the journal was restored alone; stop the server and run `surplus doctor`"
-        )

@@ -29,8 +29,9 @@ class Slice:
     """Money in micro-dollars: `amount` in all, of which `granted` is held by requests.
 
     `owner` is whose requests it grants to. `scarce` says that the ledger gave no slice when last asked, `recalled` that
-    what is idle has to go back. It is for requests admitted in `[valid_from, valid_until)`, epoch seconds: the window
-    of its budgets.
+    what is idle has to go back, `doubtful` that an answer of the ledger was lost, so that it may have set aside more
+    than is known here. It is for requests admitted in `[valid_from, valid_until)`, epoch seconds: the window of its
+    budgets.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Slice:
     filled_at: float = 0.0
     scarce: bool = False
     recalled: bool = False
+    doubtful: bool = False
 
     def valid(self, at: float) -> bool:
         """Whether a request that is admitted at this instant counts in the budgets of this slice."""
@@ -100,4 +102,5 @@ class Slice:
     def give_back(self) -> int:
         """Nothing is free from now on; returns what has to stay."""
         self.amount = self.granted
+        self.doubtful = False
         return self.granted

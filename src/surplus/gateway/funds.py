@@ -49,6 +49,9 @@ class EscrowFunds:
         self._by_owner: dict[_Owner, Slice] = {}
         self._by_id: dict[str, Slice] = {}
         self._asking: dict[str, asyncio.Event] = {}
+        self._giving: set[str] = set()
+        self._loading: frozenset[str] = frozenset()
+        self._load_ended = asyncio.Event()
         self._touched: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -56,11 +59,12 @@ class EscrowFunds:
 
     async def hold(self, request: HoldRequest) -> Grant:
         """Hold the money in the wallet and in every budget, or nowhere."""
+        return self._grant(request) or await self._ask(request)
+
+    def _grant(self, request: HoldRequest) -> Grant | None:
         one = self._slice(request)
         self._touched.add(one.id)
-        if one.grant(request.amount_micro, request.at):
-            return Grant(one.id, request.amount_micro)
-        return await self._ask(one, request)
+        return Grant(one.id, request.amount_micro) if one.grant(request.amount_micro, request.at) else None
 
     def _slice(self, request: HoldRequest) -> Slice:
         owner = (request.org, *(budget.id for budget in request.budgets))
@@ -80,15 +84,17 @@ class EscrowFunds:
             self._by_owner[owner] = self._by_id[one.id] = one
         return one
 
-    async def _ask(self, one: Slice, request: HoldRequest) -> Grant:
+    async def _ask(self, request: HoldRequest) -> Grant:
         """Fill the slice, wait for who does, or hold the money in the ledger, as the ledger decides."""
         patience: float | None = None
         while True:
+            one = self._slice(request)  # that of before may have been given back and forgotten meanwhile
             asking = self._asking.get(one.id)
             if asking is not None and not one.scarce:
                 await asking.wait()
-                if one.grant(request.amount_micro, request.at):
-                    return Grant(one.id, request.amount_micro)
+                grant = self._grant(request)
+                if grant is not None:
+                    return grant
                 continue
             now = self._clock.monotonic()
             outcome = await self._place(
@@ -124,11 +130,12 @@ class EscrowFunds:
             if isinstance(outcome, Drawn):
                 filled = outcome.drawn_micro
                 one.granted += request.amount_micro  # before anybody who waits can take it
-        except (asyncio.CancelledError, Unavailable):
+                self._touched.add(one.id)
+        except (asyncio.CancelledError, Unavailable, TimeoutError) as error:
             self._void(request.request)  # it may have been placed; nobody will use it
-            raise
-        except TimeoutError as error:
-            self._void(request.request)
+            one.doubtful = one.doubtful or leads
+            if not isinstance(error, TimeoutError):
+                raise
             message = f"the database did not hold the money within {STORE_WAIT_S:.0f} s; try again in a moment"
             raise StoreUnavailable(message, retry_after_s=1) from error
         except InsufficientFunds as error:
@@ -141,14 +148,22 @@ class EscrowFunds:
 
     def _asked(self, one: Slice) -> None:
         self._asking.pop(one.id).set()
+        self._see_to(one)
+
+    def _see_to(self, one: Slice) -> None:
+        """What a slice must not keep goes back, as soon as nobody asks for it."""
+        if one.id not in self._asking and (one.doubtful or (one.recalled and one.free)):
+            self._spawn(self._try_give_back(one))
 
     def release(self, request: str, grant: Grant) -> None:
         """Give back a hold that no journal entry stands for."""
-        if grant.slice:
-            self._by_id[grant.slice].granted -= grant.micro
-            self._touched.add(grant.slice)
-        else:
+        if not grant.slice:
             self._void(request)
+        elif grant.slice in self._by_id:
+            one = self._by_id[grant.slice]
+            one.granted -= grant.micro
+            self._touched.add(one.id)
+            self._see_to(one)
 
     def _void(self, request: str) -> None:
         self._spawn(self._try_void(request))
@@ -179,12 +194,16 @@ class EscrowFunds:
             one.ended(entry.admitted.held_micro, grains)
             self._touched.add(one.id)
 
-    def plan(self, settled: Iterable[Settled]) -> tuple[tuple[DrawSlice, ...], dict[str, int]]:
+    async def plan(self, settled: Iterable[Settled]) -> tuple[tuple[DrawSlice, ...], dict[str, int]]:
         """What to draw, and what is granted of each slice, once these settlements have been loaded.
 
-        `loaded` or `not_loaded` has to follow.
+        `loaded` or `not_loaded` has to follow. While a slice is given back nothing of it is loaded, and the other way
+        around: what has to stay in it would be another amount before the load than after it.
         """
         bounds = _bounds(settled)
+        while giving := bounds.keys() & self._giving:
+            await self._asking[min(giving)].wait()
+        self._loading = frozenset(bounds)
         touched, self._touched = self._touched | bounds.keys(), set()
         known = [self._by_id[name] for name in sorted(touched) if name in self._by_id]
         granted = {one.id: one.granted - bounds.get(one.id, 0) for one in known if one.amount}
@@ -203,18 +222,28 @@ class EscrowFunds:
             one = self._by_id.get(name)
             if one is not None:
                 one.charged(bound, result.charged.get(name, 0) if result.first else bound)
-                if one.recalled and one.free and name not in self._asking:
-                    self._spawn(self._give_back(one))
+                one.doubtful = one.doubtful or not result.first
+                self._see_to(one)
         for draw in draws:
             one = self._by_id[draw.slice]
             one.filled(result.drawn.get(draw.slice, 0), now)
+            one.doubtful = one.doubtful or not result.first
             self._asked(one)
+        self._end_load()
 
     def not_loaded(self, draws: Iterable[DrawSlice], granted: Mapping[str, int]) -> None:
         """The store failed; what was planned will be planned again."""
         self._touched.update(granted)
         for draw in draws:
-            self._asked(self._by_id[draw.slice])
+            one = self._by_id[draw.slice]
+            one.doubtful = True
+            self._asked(one)
+        self._end_load()
+
+    def _end_load(self) -> None:
+        self._loading = frozenset()
+        self._load_ended.set()
+        self._load_ended = asyncio.Event()
 
     @property
     def changed(self) -> bool:
@@ -237,27 +266,41 @@ class EscrowFunds:
             await self._give_back(one)
 
     async def _give_back(self, one: Slice) -> None:
+        """Give back what is idle; nothing if somebody asks for the slice, who then sees to it. Raises Unavailable."""
         if one.id in self._asking:
             return
         self._asking[one.id] = asyncio.Event()
+        self._giving.add(one.id)
         self._touched.add(one.id)
+        failed = True
         try:
+            if one.id in self._loading:
+                await self._load_ended.wait()
             await self._books.apply(ReturnSlice(one.id, one.give_back()))
-        except Unavailable as error:  # it stays set aside until the slice is given back again
+            failed = False
+        finally:
+            self._giving.remove(one.id)
+            self._asking.pop(one.id).set()
+            one.doubtful = one.doubtful or failed
+        self._see_to(one)
+
+    async def _try_give_back(self, one: Slice) -> None:
+        try:
+            await self._give_back(one)
+        except Unavailable as error:  # it stays set aside until the next round
             fields = {"slice": one.id, "why": error.message}
             log.warning("a slice could not be given back", extra={"fields": fields})
-        finally:
-            self._asked(one)
 
     async def tidy(self) -> None:
-        """Give back what has not been used for a while, and forget it where nothing is granted."""
+        """Give back what has not been used for a while, and forget it where nothing is granted. Raises Unavailable."""
         now = self._clock.now()
-        idle = [one for one in self._by_id.values() if now >= one.used_at + IDLE_S or not one.valid(now)]
-        for one in idle:
-            if one.free:
+        for one in list(self._by_id.values()):
+            idle = not one.used_at <= now < one.used_at + IDLE_S or not one.valid(now)
+            if idle:
+                one.want = one.largest = 0
+            if one.doubtful or (idle and one.free):
                 await self._give_back(one)
-            one.want = one.largest = 0
-            if not one.amount and one.id not in self._asking:
+            if idle and not one.amount and not one.doubtful and one.id not in self._asking:
                 self._forget(one)
 
     def _forget(self, one: Slice) -> None:
@@ -269,7 +312,8 @@ class EscrowFunds:
         """Give everything back, after the last request has been loaded."""
         await self.settle_releases()
         for one in list(self._by_id.values()):
-            await self._give_back(one)
+            if one.amount or one.doubtful:
+                await self._try_give_back(one)
 
 
 def _bounds(settled: Iterable[Settled]) -> dict[str, int]:

@@ -112,15 +112,18 @@ class Loader:
         return len(records)
 
     async def _load(self, settled: tuple[Settled, ...], progress: store.Progress) -> None:
-        draws, granted = self._funds.plan(settled)
+        draws, granted = await self._funds.plan(settled)
         since, position = self._progress.position, progress.position
         load = Load(self._gateway, settled, since, position, progress.open_from, draws, granted)
+        # it may be done and not heard of: only the same part again can be recognised
+        self._again = position if position > since else None
+        loaded = False
         try:
             result = await self._books.load(load)
-        except SurplusError:
-            self._again = position  # it may have been done: only the same part again can be recognised
-            self._funds.not_loaded(draws, granted)
-            raise
+            loaded = True
+        finally:
+            if not loaded:
+                self._funds.not_loaded(draws, granted)
         self._again = None
         self._funds.loaded(settled, draws, result)
 

@@ -9,11 +9,10 @@ from surplus.billing import service as billing
 from surplus.billing.budgets import Budget, crossed
 from surplus.gateway import store
 from surplus.gateway.entries import Settled
-from surplus.gateway.errors import JournalMoved
 from surplus.gateway.ports import Load, Loaded
 from surplus.kit import outbox
 from surplus.kit.db import WriteSession
-from surplus.kit.errors import SurplusError
+from surplus.kit.errors import SurplusError, Unavailable
 from surplus.ledger import service as ledger
 from surplus.ledger.commands import ChargeSlice, Cost, PostHold
 from surplus.ledger.model import Charged, Drawn, Outcome, Posted
@@ -24,6 +23,19 @@ log: Final = logging.getLogger(__name__)
 
 REVENUE: Final = "revenue:tokens"
 BUDGET_THRESHOLD: Final = "budget.threshold"
+
+
+class JournalMoved(Unavailable):
+    """The database has another part of a journal than its gateway thinks; nothing of it is loaded."""
+
+    code = "journal_moved"
+    retryable = False
+
+    def __init__(self, gateway: str, stored: int, expected: int) -> None:
+        super().__init__(
+            f"the journal of {gateway} is in the database up to {stored}, not {expected}: a second server loads it, or"
+            " the database or the journal was restored alone; stop the server and run `surplus doctor`"
+        )
 
 
 def load(session: WriteSession, load: Load, *, now: float) -> Loaded:

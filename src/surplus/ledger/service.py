@@ -8,6 +8,7 @@ from typing import Final
 from surplus.kit import outbox, revisions
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.errors import SurplusError
+from surplus.kit.money import MAX_MICRO
 from surplus.ledger import store
 from surplus.ledger.audit import Audit, flaw
 from surplus.ledger.commands import (
@@ -124,6 +125,10 @@ def _scarce(commands: Sequence[Command], accounts: Mapping[str, Account]) -> set
         elif isinstance(command, DrawSlice):
             for name in _accounts_of(command):
                 wanted[name] += command.want_micro
+        elif isinstance(command, Transfer):
+            wanted[command.debit] += command.amount_micro
+        elif isinstance(command, SetLimit):
+            wanted[command.account] += MAX_MICRO  # it may leave nothing
     found = {name: accounts[name] for name in wanted if name in accounts}
     return {name for name, account in found.items() if account.sliced and not account.covers(wanted[name])}
 
@@ -184,7 +189,10 @@ def spent(session: ReadSession, accounts: Iterable[str]) -> dict[str, int]:
 
 
 def grant(session: WriteSession, granted: Mapping[str, int]) -> None:
-    """What of each slice its holder has granted to requests (micro-dollars): the rest is shown as available."""
+    """What of each slice its holder has granted to requests (micro-dollars): the rest is shown as available.
+
+    Says nothing of slices that have no money any more.
+    """
     store.set_grants(session, granted)
 
 

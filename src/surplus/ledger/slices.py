@@ -12,6 +12,7 @@ from surplus.kit.money import GRAINS_PER_MICRO, settle
 from surplus.ledger.accounts import check_room, check_total, expect, house, openings
 from surplus.ledger.commands import ChargeSlice, DrawSlice, ReturnSlice
 from surplus.ledger.decision import Decision, repeated
+from surplus.ledger.errors import WrongAccount
 from surplus.ledger.evolve import State
 from surplus.ledger.model import (
     BUDGETED,
@@ -58,9 +59,10 @@ def draw(state: State, command: DrawSlice, now: float) -> Decision:
 
 
 def drawn(state: State, name: str, holder: str, scopes: Sequence[Scope], amount: int, now: float) -> Decision:
-    """What adding `amount` to a slice does; a slice always counts in the scopes that it was opened with."""
+    """What adding `amount` to a slice does; it keeps the scopes and the holder that it was opened with."""
     present = state.slices.get(name)
-    if amount == 0 or (present is not None and present.scopes != tuple(scope.account for scope in scopes)):
+    names = tuple(scope.account for scope in scopes)
+    if amount == 0 or (present is not None and (present.scopes, present.holder) != (names, holder)):
         return Decision((), Drawn(name, 0))
     for scope in scopes:
         account = expect(state, scope)
@@ -73,7 +75,7 @@ def drawn(state: State, name: str, holder: str, scopes: Sequence[Scope], amount:
         key=f"draw:{seq}",
         account=scopes[0].account,
         hold=name,
-        scopes=tuple(scope.account for scope in scopes),
+        scopes=names,
         amount_micro=amount,
         ref=holder,
         event_at=now,
@@ -138,6 +140,8 @@ def charge(state: State, command: ChargeSlice, now: float) -> Decision:
     if repeat is not None:
         return repeat
     expect(state, revenue)
+    if present is not None and present.wallet != wallet.id:
+        raise WrongAccount(f"slice {present.id} is money of {present.wallet}, not of {wallet.id}")
     check_room(state, entry)
     return Decision((*opened, entry), Charged(command.slice, charged, overrun, first=True))
 

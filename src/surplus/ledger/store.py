@@ -65,6 +65,7 @@ _HEAD: Final = select(*_BATCH).order_by(_batches.last_seq.desc()).limit(1)
 _ENTRIES_BY_KEY: Final = select(*_ENTRY).where(_log.key.in_(_NAMES))
 _ACCOUNTS_BY_ID: Final = select(*_ACCOUNT).where(_accounts.id.in_(_NAMES))
 _HOLDS_BY_ID: Final = select(*_HOLD).where(_holds.id.in_(_NAMES))
+_SLICE_IDS: Final = select(_slices.id).where(_slices.id.in_(_NAMES)).order_by(_slices.id)
 _SLICES_BY_ID: Final = select(*_SLICE).where(_slices.id.in_(_NAMES))
 _SLICES_OVER: Final = (
     select(*_SLICE).where(_slices.id.in_(select(_scopes.slice).where(_scopes.account.in_(_NAMES)))).order_by(_slices.id)
@@ -173,8 +174,9 @@ def idle(session: ReadSession, accounts: Iterable[str]) -> dict[str, int]:
 
 
 def set_grants(session: WriteSession, granted: Mapping[str, int]) -> None:
-    """Write down what of each slice is granted to requests (micro-dollars)."""
-    rows = [{"slice": name, "granted_micro": micro} for name, micro in sorted(granted.items())]
+    """Write down what of each of those slices that exist is granted to requests (micro-dollars)."""
+    there = [row[0] for row in _by_names(session, _SLICE_IDS, granted)]
+    rows = [{"slice": name, "granted_micro": granted[name]} for name in there]
     session.upsert(tables.grants, rows, replace=["granted_micro"])
 
 

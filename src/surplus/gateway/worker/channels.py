@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from surplus.gateway.model import Process
 from surplus.gateway.ports import FundsCommand, Load, Loaded
 from surplus.identity.model import Limits
 from surplus.ledger.model import Outcome
@@ -20,6 +21,10 @@ RELEASE: Final = "limits.release"
 """Tell: Release."""
 HELD: Final = "limits.held"
 """Tell: the numbers of all leases that this worker has; those that it does not name are over."""
+BEAT: Final = "roll.beat"
+"""Call: a Process, answered by nothing."""
+LEAVE: Final = "roll.leave"
+"""Call: the name of a gateway, answered by nothing."""
 REPORT: Final = "report"
 """Call and tell: Report."""
 LOOK: Final = "look"
@@ -86,4 +91,5 @@ number: Final = msgspec.msgpack.Decoder(int).decode
 take: Final = msgspec.msgpack.Decoder(Take).decode
 taken: Final = msgspec.msgpack.Decoder(Taken).decode
 release: Final = msgspec.msgpack.Decoder(Release).decode
+process: Final = msgspec.msgpack.Decoder(Process).decode
 report: Final = msgspec.msgpack.Decoder(Report).decode
