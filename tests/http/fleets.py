@@ -3,15 +3,19 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from surplus import bootstrap
+from surplus.kit.db import Database
+from surplus.kit.money import GRAINS_PER_MICRO
+from surplus.metering.model import UsageRecord
 from tests.http.harness import eventually
-from tests.http.processes import END_S, Process, serving
+from tests.http.processes import END_S, Books, Customer, Process, serving
 
 WORKERS = 2
 QUICK = {"SURPLUS_JOURNAL_FSYNC_MS": "1", "SURPLUS_JOURNAL_LOAD_MS": "1"}
@@ -108,3 +112,29 @@ async def fleet(data: Path, workers: int = WORKERS, **environment: str) -> Async
         made = Fleet(process)
         await made.all_ready(workers)
         yield made
+
+
+@contextmanager
+def books_of(data: Path) -> Iterator[Books]:
+    """What is in a data directory that no server has open."""
+    database = Database(data / bootstrap.DATABASE)
+    try:
+        yield Books(database)
+    finally:
+        database.close()
+
+
+def check(books: Books, customer: Customer) -> dict[str, UsageRecord]:
+    """Each record once, the sum of all charges exact, nothing held, nothing lost; returns the records by id."""
+    records = books.records(customer.org)
+    by_id = {record.id: record for record in records}
+    assert len(by_id) == len(records)
+    assert books.active_holds() == []
+    charged = sum(record.charged_micro for record in records)
+    assert charged == sum(record.cost_grains for record in records) // GRAINS_PER_MICRO
+    assert not sum(record.overrun_micro for record in records)
+    funds = books.funds(customer.org)
+    assert (funds.held, funds.settled, funds.available) == (0, charged, 50_000_000 - charged)
+    verdict = books.verify()
+    assert verdict.ok, verdict.problems
+    return by_id
