@@ -110,7 +110,8 @@ async def fleet(data: Path, workers: int = WORKERS, **environment: str) -> Async
     """A server with workers that are all ready."""
     async with serving(data, SURPLUS_SERVER_WORKERS=str(workers), **{**QUICK, **environment}) as process:
         made = Fleet(process)
-        await made.all_ready(workers)
+        if workers > 1:
+            await made.all_ready(workers)
         yield made
 
 

@@ -67,6 +67,7 @@ async def start(
                 *arguments,
                 str(reading),
                 stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,  # whoever reads ours shall hear of our end, not of theirs
                 pass_fds=(reading, *inherited),
             )
         finally:
