@@ -23,6 +23,7 @@ def create_control_plane(**deps: Any) -> ASGIApp:
 
 
 def patience(settings: Settings) -> Patience:
+    """How often dispatch tries, and how long it waits."""
     gateway = settings.gateway
     return Patience(
         attempts=gateway.attempts,

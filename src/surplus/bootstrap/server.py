@@ -96,6 +96,8 @@ class Server:
 class Around:
     """What a gateway works with that is here in one process, and elsewhere for a worker."""
 
+    clock: Clock
+    ids: Ids
     journal: Path
     database: Database
     books: Books
@@ -119,6 +121,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     number = first_free(data)
     books, roll = LocalBooks(database, clock), LocalRoll(database)
     around = Around(
+        clock=clock,
+        ids=ids,
         journal=journal_directory(data, number),
         database=database,
         books=books,
@@ -129,7 +133,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         pool=pool,
         upstream=upstream,
     )
-    server = await build_gateway(settings, around, clock, ids)
+    server = await build_gateway(settings, around)
     office = Office(database, clock, CONTROL, server.name)
     leftovers = Leftovers(
         data=data, database=database, books=books, roll=roll, clock=clock, ids=ids, in_use=lambda: {number}
@@ -139,109 +143,128 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     return server
 
 
-async def build_gateway(settings: Settings, around: Around, clock: Clock, ids: Ids) -> Server:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Journaled:
+    """What stands behind the journal of one gateway."""
+
+    name: str
+    journal: Journal
+    slots: Slots
+    loader: Loader
+    funds: EscrowFunds
+    fsync: Fsync
+    ledgered: Ledgered
+
+
+async def build_gateway(settings: Settings, around: Around) -> Server:
     """Put together what takes requests, and bring its journal in order after its last run."""
-    directory, upstream = around.directory, around.upstream
-    name, journal, slots, loader, funds = await _open_journal(settings, around, clock, ids)
-    fsync = Fsync(journal, loader, settings.journal.fsync_ms / 1000)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     tracer, flush_traces = tracer_of(settings)
-    ledgered = Ledgered(
-        journal,
-        fsync.ring,
-        funds,
-        metrics,
-        tracer,
-        lag_bytes=lambda: loader.lag_bytes,
-        lag_max=settings.journal.lag_mib * 2**20,
-    )
-    access, tariffs = Access(around.database, clock), Tariffs(around.database)
-    tokenizer = Tokenizer(directory, upstream)
-    admitting = Admitting(
-        clock=clock,
-        pool=directory,
-        tariffs=tariffs,
-        limiter=around.limiter,
-        funds=funds,
-        ledgered=ledgered,
-        slots=slots,
-        tokenizer=tokenizer,
-        request_timeout_s=settings.gateway.request_timeout_s,
-    )
-    path = RequestPath(
-        clock=clock,
-        ids=ids,
-        access=access,
-        limiter=around.limiter,
-        admitting=admitting,
-        dispatcher=Dispatcher(
-            clock=clock, pool=directory, upstream=upstream, patience=patience(settings), tracer=tracer
-        ),
-        tokenizer=tokenizer,
-        tracer=tracer,
-        metrics=metrics,
-        max_body_bytes=settings.server.max_body_bytes,
-        keepalive_s=settings.gateway.keepalive_s,
-    )
+    journaled = await _open_journal(settings, around, metrics, tracer)
+    access, tariffs = Access(around.database, around.clock), Tariffs(around.database)
+    path = _path(settings, around, journaled, access, tariffs, metrics, tracer)
     refresh = Refresh(
         database=around.database,
-        clock=clock,
+        clock=around.clock,
         access=access,
         tariffs=tariffs,
         pool=around.pool,
-        answer_recalls=funds.answer_recalls,
+        answer_recalls=journaled.funds.answer_recalls,
     )
-    presence = _presence(around, clock, name)
+    presence = _presence(around, journaled.name)
     server = Server(
-        name=name,
+        name=journaled.name,
         settings=settings,
         database=around.database,
-        journal=journal,
-        slots=slots,
-        loader=loader,
-        fsync=fsync,
-        ledgered=ledgered,
-        funds=funds,
+        journal=journaled.journal,
+        slots=journaled.slots,
+        loader=journaled.loader,
+        fsync=journaled.fsync,
+        ledgered=journaled.ledgered,
+        funds=journaled.funds,
         path=path,
         pool=around.pool,
-        upstream=upstream,
+        upstream=around.upstream,
         refresh=refresh,
         presence=presence,
-        app=gateway_http.Gateway(path, directory, ids),
+        app=gateway_http.Gateway(path, around.directory, around.ids),
         registry=registry,
         flush_traces=flush_traces,
-        jobs=[fsync, refresh, presence, Tidying(ledgered=ledgered, funds=funds)],
+        jobs=[journaled.fsync, refresh, presence, Tidying(ledgered=journaled.ledgered, funds=journaled.funds)],
     )
     _gauges(server, metrics)
     return server
 
 
-async def _open_journal(
-    settings: Settings, around: Around, clock: Clock, ids: Ids
-) -> tuple[str, Journal, Slots, Loader, EscrowFunds]:
+async def _open_journal(settings: Settings, around: Around, metrics: Metrics, tracer: Tracer) -> _Journaled:
     around.journal.mkdir(mode=0o700, exist_ok=True)
-    gateway = gateway_name(around.journal, ids)
+    gateway = gateway_name(around.journal, around.ids)
     journal = Journal.open(around.journal, segment_bytes=settings.journal.segment_mib * 2**20)
     slots = Slots.open(around.journal / SLOTS, settings.gateway.slots)
-    funds = EscrowFunds(around.books, clock, ids, gateway)
+    funds = EscrowFunds(around.books, around.clock, around.ids, gateway)
     loader = Loader(
         gateway=gateway,
         database=around.database,
         books=around.books,
         funds=funds,
         journal=journal,
-        clock=clock,
+        clock=around.clock,
         gather_s=settings.journal.load_ms / 1000,
     )
     await loader.recover(slots)
-    return gateway, journal, slots, loader, funds
+    fsync = Fsync(journal, loader, settings.journal.fsync_ms / 1000)
+    lag_max = settings.journal.lag_mib * 2**20
+    ledgered = Ledgered(
+        journal, fsync.ring, funds, metrics, tracer, lag_bytes=lambda: loader.lag_bytes, lag_max=lag_max
+    )
+    return _Journaled(
+        name=gateway, journal=journal, slots=slots, loader=loader, funds=funds, fsync=fsync, ledgered=ledgered
+    )
 
 
-def _presence(around: Around, clock: Clock, gateway: str) -> Presence:
-    now = clock.now()
+def _path(
+    settings: Settings,
+    around: Around,
+    journaled: _Journaled,
+    access: Access,
+    tariffs: Tariffs,
+    metrics: Metrics,
+    tracer: Tracer,
+) -> RequestPath:
+    clock, directory, upstream = around.clock, around.directory, around.upstream
+    tokenizer = Tokenizer(directory, upstream)
+    admitting = Admitting(
+        clock=clock,
+        pool=directory,
+        tariffs=tariffs,
+        limiter=around.limiter,
+        funds=journaled.funds,
+        ledgered=journaled.ledgered,
+        slots=journaled.slots,
+        tokenizer=tokenizer,
+        request_timeout_s=settings.gateway.request_timeout_s,
+    )
+    dispatcher = Dispatcher(clock=clock, pool=directory, upstream=upstream, patience=patience(settings), tracer=tracer)
+    return RequestPath(
+        clock=clock,
+        ids=around.ids,
+        access=access,
+        limiter=around.limiter,
+        admitting=admitting,
+        dispatcher=dispatcher,
+        tokenizer=tokenizer,
+        tracer=tracer,
+        metrics=metrics,
+        max_body_bytes=settings.server.max_body_bytes,
+        keepalive_s=settings.gateway.keepalive_s,
+    )
+
+
+def _presence(around: Around, gateway: str) -> Presence:
+    now = around.clock.now()
     process = Process(gateway, socket.gethostname(), os.getpid(), around.role, __version__, now, now)
-    return Presence(around.roll, clock, process)
+    return Presence(around.roll, around.clock, process)
 
 
 def _gauges(server: Server, metrics: Metrics) -> None:

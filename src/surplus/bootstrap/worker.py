@@ -153,6 +153,8 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
     data, clock = Path(told.data), SystemClock()
     ids = RandomIds(clock)
     around = Around(
+        clock=clock,
+        ids=ids,
         journal=journal_directory(data, told.journal),
         database=Database(data / DATABASE, readonly=True),
         books=LinkBooks(link),
@@ -163,7 +165,7 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
         pool=None,
         upstream=HttpUpstream(),
     )
-    made = await server.build_gateway(told.settings, around, clock, ids)
+    made = await server.build_gateway(told.settings, around)
     control = ControlProxy(HttpUpstream(unix=data / RUN / CONTROL_SOCKET), ids)
     made.app = split(gateway_http.PREFIX, made.app, control)
     return made

@@ -8,10 +8,10 @@ from surplus.kit.link import Link, LinkLost
 from surplus.serving import news
 from surplus.serving.breaker import DEFAULT_RULES, Breaker, BreakerRules
 from surplus.serving.directory import Directory
+from surplus.serving.joint_breaker import JointBreaker
 from surplus.serving.model import ReplicaState
 from surplus.serving.ports import Endpoint
 from surplus.serving.replica import Replica
-from surplus.serving.shared_breaker import SharedBreaker
 
 PERMIT_S: Final = 1.0
 """How long a permit to send a probe waits for a request to send; then another process may have it."""
@@ -80,8 +80,8 @@ class Mirror(Directory):
         replica.refresh(Endpoint(told.base_url, told.headers, told.pid))
         return replica
 
-    def _breaker(self, replica: str) -> SharedBreaker:
-        return SharedBreaker(self._rules, replica, link=lambda: self._link, ask=self._ask)
+    def _breaker(self, replica: str) -> JointBreaker:
+        return JointBreaker(self._rules, replica, link=lambda: self._link, ask=self._ask)
 
     def _set_breaker(self, breaker: Breaker, open_for_s: float | None, openings: int) -> None:
         if open_for_s is None:
@@ -113,7 +113,7 @@ class Mirror(Directory):
             answer = news.ProbeAnswer(granted=False, closed=False)
         if answer.closed:
             breaker.closed_elsewhere()
-        elif answer.granted and isinstance(breaker, SharedBreaker):
+        elif answer.granted and isinstance(breaker, JointBreaker):
             breaker.permit(self._clock.monotonic() + PERMIT_S)
             asyncio.get_running_loop().call_later(PERMIT_S, breaker.lapse)
         else:

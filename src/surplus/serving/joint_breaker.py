@@ -7,7 +7,7 @@ from surplus.serving import news
 from surplus.serving.breaker import NO_PROBE, Breaker, BreakerRules
 
 
-class SharedBreaker(Breaker):
+class JointBreaker(Breaker):
     """The breaker of `replica` in a process that only sends requests. `link` says how its findings are told.
 
     While it is open nothing is sent without a permit; `ask` (with monotonic seconds) is called when one is missing.
