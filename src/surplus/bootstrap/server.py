@@ -34,6 +34,7 @@ from surplus.gateway.refresh import Refresh
 from surplus.gateway.settlement import Ledgered
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
+from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import CONTROL, Tidying, Upkeep
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
@@ -163,7 +164,7 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
     tracer, flush_traces = tracer_of(settings)
     journaled = await _open_journal(settings, around, metrics, tracer)
     access, tariffs = Access(around.database, around.clock), Tariffs(around.database)
-    path = _path(settings, around, journaled, access, tariffs, metrics, tracer)
+    path = _path(settings, around, journaled, access=access, tariffs=tariffs, metrics=metrics, tracer=tracer)
     refresh = Refresh(
         database=around.database,
         clock=around.clock,
@@ -227,6 +228,7 @@ def _path(
     settings: Settings,
     around: Around,
     journaled: _Journaled,
+    *,
     access: Access,
     tariffs: Tariffs,
     metrics: Metrics,
