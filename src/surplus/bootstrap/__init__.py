@@ -24,6 +24,7 @@ from surplus.bootstrap.data import (
     OPERATOR_KEY,
     SETTINGS_FILE,
     ensure_operator,
+    environment,
     gateway_name,
     journal_directory,
     journals,
@@ -36,6 +37,8 @@ from surplus.bootstrap.server import Server, build, close, run
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
 from surplus.kit.clock import SystemClock
+from surplus.kit.db import Database
+from surplus.kit.edge import Edge
 from surplus.kit.errors import SurplusError
 from surplus.kit.http_server import PortTaken, listen
 from surplus.kit.ids import RandomIds
@@ -55,6 +58,7 @@ __all__ = [
     "demo",
     "doctor",
     "ensure_operator",
+    "environment",
     "gateway_name",
     "known_gateway",
     "listen",
@@ -70,27 +74,18 @@ LEAVING_S = 5.0
 LISTEN_AGAIN_S = 0.05
 
 
-def serve(
-    *,
-    data: Path,
-    host: str | None = None,
-    port: int | None = None,
-    workers: int | None = None,
-    config: Path | None = None,
-) -> int:
-    """`surplus serve`: returns the exit status."""
+def serve(*, data: Path, config: Path | None = None, store_url: str | None = None, **flags: object) -> int:
+    """`surplus serve`; `flags` are settings of [server] (None: not given). Returns the exit status."""
 
     def work() -> None:
-        settings = load_settings(data, config)
+        settings = load_settings(data, config, store_url).with_flags(**flags)
         logs.configure(settings.server.log_level)
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        address = host or settings.server.host, settings.server.port if port is None else port
-        count = settings.server.workers if workers is None else workers
         with ExitStack() as stack:
-            stack.callback(os.close, open_locked(data / LOCK))  # one process writes to the database, and no other
+            stack.callback(os.close, open_locked(data / LOCK))  # one process has this directory, and its workers
             runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-            sock = stack.enter_context(runner.run(_listen(data, *address)))
-            runner.run(_serve(settings, data, sock, count))
+            sock = stack.enter_context(runner.run(_listen(data, settings.server.host, settings.server.port)))
+            runner.run(_serve(settings, data, sock))
 
     return _status(data, work)
 
@@ -127,30 +122,39 @@ async def _listen(data: Path, host: str, port: int) -> socket.socket:
             await asyncio.sleep(LISTEN_AGAIN_S)
 
 
-async def _serve(settings: Settings, data: Path, sock: socket.socket, workers: int) -> None:
+async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     clock = SystemClock()
-    database = open_store(data)
+    database = open_store(data, settings.store.url)
     made = ensure_operator(database, RandomIds(clock), data, clock.now())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if workers > 1:
-        controlling = await control.build(settings, data, database, kit_settings.environment())
-        _announce(sock, data, made=made)
-        await control.run(controlling, sock, workers, stop)
+    surroundings = kit_settings.environment()
+    if settings.server.workers > 1:
+        controlling = await control.build(settings, data, database, surroundings)
+        _announce(sock, controlling.edge, database, data / OPERATOR_KEY, made=made)
+        await control.run(controlling, sock, stop)
     else:
-        server = await build(settings, data, database, kit_settings.environment())
-        _announce(sock, data, made=made)
+        server = await build(settings, data, database, surroundings)
+        _announce(sock, server.edge, database, data / OPERATOR_KEY, made=made)
         await run(server, sock, stop)
 
 
-def _announce(sock: socket.socket, data: Path, *, made: bool) -> None:
+def _announce(sock: socket.socket, edge: Edge, database: Database, key: Path, *, made: bool) -> None:
     address, port = sock.getsockname()[:2]
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    scheme = "http" if edge.tls is None else "https"
+    url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
     sys.stdout.write(f"Surplus {__version__} at {url}\n")
     sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
-    sys.stdout.write(f"  operator    key {'written to' if made else 'is in'} {data / OPERATOR_KEY}\n")
+    sys.stdout.write(f"  database    {database.name}\n")
+    sys.stdout.write(f"  operator    {_operator_key(key, made=made)}\n")
     sys.stdout.flush()
+
+
+def _operator_key(file: Path, *, made: bool) -> str:
+    if made or file.exists():
+        return f"key {'written to' if made else 'is in'} {file}"
+    return "the first server of this database has the key, in its data directory"
 
 
 def demo(*, data: Path | None = None, port: int | None = None, once: bool = False) -> int:
@@ -163,6 +167,6 @@ def demo(*, data: Path | None = None, port: int | None = None, once: bool = Fals
     return runner.run(data=data, port=port, once=once)
 
 
-def doctor(*, data: Path | None = None, config: Path | None = None) -> list[Any]:
+def doctor(*, data: Path | None = None, config: Path | None = None, store_url: str | None = None) -> list[Any]:
     """`surplus doctor`: what was looked at and found, as `surplus.doctor.Check`."""
-    return importlib.import_module("surplus.doctor").examine(data=data, config=config)
+    return importlib.import_module("surplus.doctor").examine(data=data, config=config, store_url=store_url)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
@@ -18,7 +19,8 @@ from surplus.bootstrap.data import CONTROL_SOCKET, LINK_SOCKET, RUN
 from surplus.bootstrap.fleet import Fleet
 from surplus.bootstrap.leftovers import Leftovers, first_free
 from surplus.bootstrap.parts import create_control_plane
-from surplus.bootstrap.running import Job, http_server, raise_failed, settle_down, stop_with
+from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
+from surplus.edge import edge_of
 from surplus.gateway.access import Access
 from surplus.gateway.books import LocalBooks
 from surplus.gateway.limits import Limiter
@@ -35,7 +37,10 @@ from surplus.kit import children
 from surplus.kit.children import Child, Children
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
+from surplus.kit.edge import Edge
 from surplus.kit.election import Office
+from surplus.kit.errors import SurplusError
+from surplus.kit.http_server import HttpServer
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.link import Hub
 from surplus.kit.link.server import bind
@@ -45,16 +50,22 @@ from surplus.serving.announcer import Announcer
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
 from surplus.serving.upstream_http import HttpUpstream
+from surplus.settings import Server as ServerSettings
 from surplus.settings import Settings
 
 BACKLOG: Final = 2048
+KEEP_ALIVE_S: Final = 600.0
+CONNECTIONS: Final = 4096
 SETTLING_S: Final = 30.0
 """How long after its requests a worker gets to bring its journal into the database."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Control:
-    """Every part of a control process that starts, stops or is asked how it is."""
+    """Every part of a control process that starts, stops or is asked how it is.
+
+    `edge` is what the workers show to callers, `inside` what they meet themselves.
+    """
 
     settings: Settings
     data: Path
@@ -63,6 +74,8 @@ class Control:
     pool: Pool
     hub: Hub
     fleet: Fleet
+    edge: Edge
+    inside: Edge
     app: ASGIApp
     jobs: list[Job]
     token: str
@@ -86,6 +99,24 @@ class Control:
         arguments = ("-m", "surplus", "worker", str(sock.fileno()))
         now = self.fleet.clock.monotonic()
         return await children.start(number, arguments, instructions.encode(told), inherited=(sock.fileno(),), now=now)
+
+
+def _uncounted(_error: SurplusError) -> None:
+    """Workers count what they refuse."""
+
+
+def _inside(server: ServerSettings) -> ServerSettings:
+    """The edge towards our own workers: no TLS, no strangers, and connections that they keep as long as they like."""
+    return structs.replace(
+        server,
+        tls_certificate="",
+        tls_key="",
+        trusted_proxies="",
+        keep_alive_s=KEEP_ALIVE_S,
+        max_connections=CONNECTIONS,
+        max_connections_per_key=CONNECTIONS,
+        max_connections_per_address=CONNECTIONS,
+    )
 
 
 async def _nothing() -> None:
@@ -132,6 +163,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         pool=pool,
         hub=fleet.hub,
         fleet=fleet,
+        edge=edge_of(settings.server, ids, _uncounted),
+        inside=edge_of(_inside(settings.server), ids, _uncounted),
         app=from_workers(_control_plane(settings, database, pool, fleet, clock, ids)),
         jobs=[refresh, office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers],
         token=token,
@@ -184,18 +217,18 @@ def _control_plane(settings: Settings, database: Database, pool: Pool, fleet: Fl
     )
 
 
-async def run(control: Control, sock: socket.socket, workers: int, stop: asyncio.Event) -> None:
-    """Serve with so many workers until `stop` is set; then they drain, and this process ends after the last of them."""
+async def run(control: Control, sock: socket.socket, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; then they drain, and this process ends after the last of them."""
     fleet, drain_s = control.fleet, control.settings.server.drain_s
     fleet.children = Children(
-        count=workers,
+        count=control.settings.server.workers,
         clock=fleet.clock,
         jitter=random.random,
         begin=lambda number: control.start_worker(number, sock),
         ended=fleet.ended,
     )
     sock.listen(BACKLOG)  # from now on nobody is turned away: who comes before the first worker waits for it
-    http = http_server(control.app, drain_s)
+    http = HttpServer(control.app, control.inside, drain_s=drain_s)
     with bind(control.data / RUN / LINK_SOCKET) as link, bind(control.data / RUN / CONTROL_SOCKET) as door:
         await fleet.refresh.now()
         await control.hub.listen(link)

@@ -9,6 +9,7 @@ from surplus.identity import service as identity
 from surplus.kit import settings as kit_settings
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
+from surplus.kit.errors import SurplusError
 from surplus.kit.ids import Ids
 from surplus.settings import Settings
 
@@ -28,18 +29,31 @@ LINK_SOCKET: Final = "link.sock"
 CONTROL_SOCKET: Final = "control.sock"
 
 
-def load_settings(data: Path, config: Path | None) -> Settings:
-    """The settings of a data directory: `--config`, else DATA/surplus.toml where there is one. Raises BadSetting."""
+def load_settings(data: Path, config: Path | None, store_url: str | None = None) -> Settings:
+    """The settings of a data directory: `--config`, else DATA/surplus.toml where there is one. Raises BadSetting.
+
+    `store_url` wins over both, and over the environment.
+    """
     file = config or (data / SETTINGS_FILE if (data / SETTINGS_FILE).exists() else None)
-    settings, _ = kit_settings.load(Settings, file=file, environment=kit_settings.environment())
+    settings, _ = kit_settings.load(Settings, file=file, environment=environment(store_url))
     return settings
 
 
-def open_store(data: Path) -> Database:
-    """Make the data directory (mode 0700) and open its database at the newest schema."""
+def environment(store_url: str | None) -> dict[str, str]:
+    """This process's environment, as if it named the database at `store_url` where one is given."""
+    given = {} if store_url is None else {kit_settings.variable("store.url"): store_url}
+    return {**kit_settings.environment(), **given}
+
+
+def open_store(data: Path, url: str = "") -> Database:
+    """Make the data directory (mode 0700), and open the database at `url`, or in it, at the newest schema."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(data / DATABASE)
-    upgrade(database, MIGRATIONS)
+    database = Database(url or data / DATABASE)
+    try:
+        upgrade(database, MIGRATIONS)
+    except SurplusError:
+        database.close()
+        raise
     return database
 
 

@@ -6,15 +6,9 @@ import logging
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-import uvicorn
-from starlette.types import ASGIApp
-
 from surplus.kit.errors import SurplusError
-from surplus.kit.http_server import HttpServer
 
 log: Final = logging.getLogger(__name__)
-
-KEEP_ALIVE_S: Final = 75
 
 
 class JobFailed(SurplusError):
@@ -29,23 +23,6 @@ class Job(Protocol):
     async def run(self) -> None:
         """Until cancelled."""
         ...
-
-
-def http_server(app: ASGIApp, drain_s: float) -> HttpServer:
-    """A server of HTTP for an application; `drain_s` is how long its answers get to end."""
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(drain_s)),
-    )
-    return HttpServer(config)
 
 
 def settle_down() -> None:

@@ -16,7 +16,8 @@ from surplus import __version__
 from surplus.bootstrap.data import SLOTS, gateway_name, journal_directory
 from surplus.bootstrap.leftovers import Leftovers, first_free
 from surplus.bootstrap.parts import create_control_plane, patience, tracer_of
-from surplus.bootstrap.running import Job, http_server, raise_failed, settle_down, stop_with
+from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
+from surplus.edge import edge_of
 from surplus.gateway import http as gateway_http
 from surplus.gateway.access import Access
 from surplus.gateway.admission import Admitting
@@ -38,6 +39,7 @@ from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import CONTROL, Tidying, Upkeep
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
+from surplus.kit.edge import Edge
 from surplus.kit.election import Office
 from surplus.kit.http_server import HttpServer, split
 from surplus.kit.ids import Ids, RandomIds
@@ -73,6 +75,7 @@ class Server:
     upstream: HttpUpstream
     refresh: Refresh
     presence: Presence
+    edge: Edge
     app: ASGIApp
     registry: CollectorRegistry
     flush_traces: Any
@@ -189,6 +192,7 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
         upstream=around.upstream,
         refresh=refresh,
         presence=presence,
+        edge=edge_of(settings.server, around.ids, metrics.refuse),
         app=gateway_http.Gateway(path, around.directory, around.ids),
         registry=registry,
         flush_traces=flush_traces,
@@ -295,7 +299,7 @@ def _control_plane(server: Server, pool: Pool, clock: Clock, ids: Ids) -> ASGIAp
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
     drain_s = server.settings.server.drain_s
-    http = http_server(server.app, drain_s)
+    http = HttpServer(server.app, server.edge, drain_s=drain_s)
     await server.refresh.now()
     settle_down()
     loading = asyncio.create_task(server.loader.run())

@@ -156,7 +156,7 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
         clock=clock,
         ids=ids,
         journal=journal_directory(data, told.journal),
-        database=Database(data / DATABASE, readonly=True),
+        database=Database(told.settings.store.url or data / DATABASE, readonly=True),
         books=LinkBooks(link),
         roll=LinkRoll(link),
         role=ROLE,
@@ -166,7 +166,7 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
         upstream=HttpUpstream(),
     )
     made = await server.build_gateway(told.settings, around)
-    control = ControlProxy(HttpUpstream(unix=data / RUN / CONTROL_SOCKET), ids)
+    control = ControlProxy(HttpUpstream(unix=data / RUN / CONTROL_SOCKET), made.edge.tell)
     made.app = split(gateway_http.PREFIX, made.app, control)
     return made
 

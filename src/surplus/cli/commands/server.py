@@ -23,6 +23,14 @@ Config = Annotated[
     Path | None,
     typer.Option(metavar="FILE", dir_okay=False, help="Settings; else DIR/surplus.toml where there is one."),
 ]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="postgresql://USER@HOST:PORT/NAME; else a SQLite file in DIR. Passwords: PGPASSWORD or ~/.pgpass.",
+    ),
+]
 
 
 class _Check(Protocol):
@@ -54,9 +62,21 @@ def serve(
         typer.Option(min=1, max=64, metavar="N", help="Processes that take requests; 1 is the server itself."),
     ] = None,
     config: Config = None,
+    tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Serve HTTPS with this certificate and its chain (PEM).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")] = None,
+    database: StoreUrl = None,
 ) -> None:
     """Run a server."""
-    raise typer.Exit(_bootstrap().serve(data=data, host=host, port=port, workers=workers, config=config))
+    given = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+    }
+    raise typer.Exit(_bootstrap().serve(data=data, config=config, store_url=database, **given))
 
 
 def worker(descriptor: int, pipe: int) -> None:
@@ -76,12 +96,12 @@ def demo(
     raise typer.Exit(_bootstrap().demo(data=data, port=port, once=once))
 
 
-def doctor(data: MaybeData = None, config: Config = None, as_json: Json = False) -> None:
+def doctor(data: MaybeData = None, config: Config = None, database: StoreUrl = None, as_json: Json = False) -> None:
     """Look for what is wrong, and say what to do.
 
     Checks this machine and, with --data, a server's data directory. Exits with 1 if anything failed.
     """
-    checks = cast("list[_Check]", _bootstrap().doctor(data=data, config=config))
+    checks = cast("list[_Check]", _bootstrap().doctor(data=data, config=config, store_url=database))
     failed = sum(check.state == "failed" for check in checks)
     if as_json:
         print_data([{field: getattr(check, field) for field in _FIELDS} for check in checks])

@@ -1,13 +1,14 @@
 """Everything that is not the model API: a worker passes it on to the control process, and its answer back."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from surplus.kit.edge import Told
 from surplus.kit.errors import MethodNotAllowed, SurplusError, TooLarge, Unavailable
-from surplus.kit.ids import Ids
 from surplus.serving.errors import UpstreamCut, UpstreamTimedOut, UpstreamUnreachable
 from surplus.serving.upstream import Answer, Upstream
 
@@ -38,17 +39,20 @@ _client: Final = msgspec.json.Decoder(tuple[str | None, int, str, str])
 
 
 class ControlProxy:
-    """Passes requests on over `upstream`, which leads to the control process whatever the address."""
+    """Passes requests on over `upstream`, which leads to the control process whatever the address.
 
-    def __init__(self, upstream: Upstream, ids: Ids) -> None:
+    `tell` words an error for a path.
+    """
+
+    def __init__(self, upstream: Upstream, tell: Callable[[str, SurplusError], Told]) -> None:
         self._upstream = upstream
-        self._ids = ids
+        self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             answer = await self._ask(scope, await _body(receive))
         except SurplusError as error:
-            await self._refuse(error, send)
+            await self._refuse(scope, error, send)
             return
         leaving = asyncio.create_task(_until_gone(receive, answer))
         try:
@@ -80,17 +84,11 @@ class ControlProxy:
             message = "the control process of this server is away; it is being started again: try again in a moment"
             raise Unavailable(message, retry_after_s=1) from error
 
-    async def _refuse(self, error: SurplusError, send: Send) -> None:
+    async def _refuse(self, scope: Scope, error: SurplusError, send: Send) -> None:
         """In the control plane's shape."""
-        request = self._ids.new("req").encode()
-        body = msgspec.json.encode(
-            {"error": {"message": error.message, "code": error.code, "param": error.param, "detail": error.detail}}
-        )
-        headers = [(b"content-type", b"application/json"), (b"x-request-id", request), (b"request-id", request)]
-        if error.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        told = self._tell(scope["path"], error)
+        await send({"type": "http.response.start", "status": error.status, "headers": told.headers})
+        await send({"type": "http.response.body", "body": told.body})
 
 
 def _headers(scope: Scope) -> dict[str, str]:
