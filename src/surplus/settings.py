@@ -128,6 +128,19 @@ class Journal(Struct, frozen=True):
     segment_mib: Annotated[int, Meta(ge=1, le=4096, description="Size of one journal file, in MiB.")] = 64
 
 
+class Ledger(Struct, frozen=True):
+    """[ledger]"""
+
+    verify_every_s: Annotated[
+        float,
+        Meta(ge=0, le=2**31, description="Seconds between two checks of what is new in the ledger; 0 never checks."),
+    ] = 3600.0
+    verify_all_every_s: Annotated[
+        float,
+        Meta(ge=0, le=2**31, description="Seconds between two checks of the whole ledger; 0 never checks all of it."),
+    ] = 86400.0
+
+
 class Tracing(Struct, frozen=True):
     """[tracing]"""
 
@@ -148,6 +161,7 @@ class Settings(Struct, frozen=True):
     store: Store = field(default_factory=Store)
     gateway: Gateway = field(default_factory=Gateway)
     journal: Journal = field(default_factory=Journal)
+    ledger: Ledger = field(default_factory=Ledger)
     tracing: Tracing = field(default_factory=Tracing)
     metrics: Metrics = field(default_factory=Metrics)
 

@@ -69,6 +69,8 @@ SURFACE: Final[Sequence[SurplusError]] = (
     gateway.Draining(""),
     edge.ConnectionsFull(""),
     gateway.JournalBehind(0),
+    gateway.BooksUnchecked(""),
+    gateway.LedgerViolation(""),
     journal.SlotsFull(""),
     journal.JournalFull(""),
     journal.JournalUnavailable(""),

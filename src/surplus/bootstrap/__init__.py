@@ -16,6 +16,7 @@ import uvloop
 from surplus import __version__
 from surplus.bootstrap import control, worker
 from surplus.bootstrap.data import (
+    CHECKED,
     DATABASE,
     GATEWAY,
     JOURNAL,
@@ -31,6 +32,7 @@ from surplus.bootstrap.data import (
     known_gateway,
     load_settings,
     open_store,
+    write_operator_key,
 )
 from surplus.bootstrap.leftovers import is_free
 from surplus.bootstrap.server import Server, build, close, run
@@ -46,6 +48,7 @@ from surplus.kit.journal.files import open_locked
 from surplus.settings import Settings
 
 __all__ = [
+    "CHECKED",
     "DATABASE",
     "GATEWAY",
     "JOURNAL",
@@ -60,6 +63,8 @@ __all__ = [
     "ensure_operator",
     "environment",
     "gateway_name",
+    "journal_directory",
+    "journals",
     "known_gateway",
     "listen",
     "load_settings",
@@ -67,6 +72,7 @@ __all__ = [
     "run",
     "serve",
     "work",
+    "write_operator_key",
 ]
 
 LEAVING_S = 5.0

@@ -20,6 +20,7 @@ from surplus.bootstrap.fleet import Fleet
 from surplus.bootstrap.leftovers import Leftovers, first_free
 from surplus.bootstrap.parts import create_control_plane
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
+from surplus.bootstrap.server import FIRST_CHECK_S, gauge_books, watch_of
 from surplus.edge import edge_of
 from surplus.gateway.access import Access
 from surplus.gateway.books import LocalBooks
@@ -28,6 +29,7 @@ from surplus.gateway.processes import LocalRoll
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.upkeep import CONTROL, Upkeep
+from surplus.gateway.watch import Watch
 from surplus.gateway.worker import channels
 from surplus.gateway.worker.books import BooksDesk
 from surplus.gateway.worker.control_proxy import from_workers
@@ -76,6 +78,7 @@ class Control:
     fleet: Fleet
     edge: Edge
     inside: Edge
+    watch: Watch
     app: ASGIApp
     jobs: list[Job]
     token: str
@@ -143,6 +146,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     fleet = Fleet(clock=clock, refresh=refresh, announcer=announcer, limits=LimitsDesk(limiter, clock), merged=Merged())
     books, roll = LocalBooks(database, clock), LocalRoll(database)
     token = secrets.token_hex(16)
+    watch = watch_of(settings, data, database, clock)
+    watch.told = fleet.tell_standing
     fleet.hub = _hub(fleet, BooksDesk(books, fleet.recall), RollDesk(roll), token)
     announcer.begin(pool, fleet.hub)
     leftovers = Leftovers(
@@ -164,8 +169,9 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         hub=fleet.hub,
         fleet=fleet,
         edge=edge_of(settings.server, ids, _uncounted),
+        watch=watch,
         inside=edge_of(_inside(settings.server), ids, _uncounted),
-        app=from_workers(_control_plane(settings, database, pool, fleet, clock, ids)),
+        app=from_workers(_control_plane(settings, database, pool=pool, fleet=fleet, watch=watch, clock=clock, ids=ids)),
         jobs=[refresh, office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers],
         token=token,
         leftovers=leftovers,
@@ -199,9 +205,12 @@ def _hub(fleet: Fleet, books: BooksDesk, roll: RollDesk, token: str) -> Hub:
     )
 
 
-def _control_plane(settings: Settings, database: Database, pool: Pool, fleet: Fleet, clock: Clock, ids: Ids) -> ASGIApp:
+def _control_plane(
+    settings: Settings, database: Database, *, pool: Pool, fleet: Fleet, watch: Watch, clock: Clock, ids: Ids
+) -> ASGIApp:
     registry = CollectorRegistry()
     registry.register(fleet)
+    gauge_books(registry, watch)
     return create_control_plane(
         database=database,
         clock=clock,
@@ -209,6 +218,8 @@ def _control_plane(settings: Settings, database: Database, pool: Pool, fleet: Fl
         refresh=fleet.follow,
         pool=pool,
         not_ready=fleet.not_ready,
+        standing=lambda: watch.standing,
+        verify=watch.check,
         in_flight=lambda: fleet.in_flight,
         journal_lag_bytes=lambda: fleet.journal_lag_bytes,
         registry=registry if settings.metrics.enabled else None,
@@ -233,19 +244,22 @@ async def run(control: Control, sock: socket.socket, stop: asyncio.Event) -> Non
         await fleet.refresh.now()
         await control.hub.listen(link)
         settle_down()
+        watching = asyncio.create_task(control.watch.run())
+        await control.watch.first(FIRST_CHECK_S)
         engines = asyncio.create_task(control.pool.run())
         serving = asyncio.create_task(http.serve(sockets=[door]))
         working = asyncio.create_task(fleet.children.run())
         jobs = [asyncio.create_task(job.run()) for job in control.jobs]
-        stop_with([engines, serving, working, *jobs], stop)
+        stop_with([watching, engines, serving, working, *jobs], stop)
         await stop.wait()
         fleet.draining = True
+        control.watch.stop()
         await fleet.children.stop(drain_s + SETTLING_S)
         http.should_exit = True
         await control.pool.stop(drain_s)
         for job in jobs:
             job.cancel()
-        ended = await asyncio.gather(engines, serving, working, *jobs, return_exceptions=True)
+        ended = await asyncio.gather(watching, engines, serving, working, *jobs, return_exceptions=True)
         await control.hub.close()
     await control.upstream.close()
     control.database.close()

@@ -6,6 +6,7 @@ from typing import Final
 
 from surplus import migrations
 from surplus.identity import service as identity
+from surplus.identity.model import KeySecret
 from surplus.kit import settings as kit_settings
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
@@ -22,6 +23,7 @@ JOURNAL: Final = "journal"
 GATEWAY: Final = "gateway"
 """The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
 SLOTS: Final = "slots"
+CHECKED: Final = "checkpoint"
 LOCK: Final = "lock"
 """Held by the one process that writes to the database."""
 RUN: Final = "run"
@@ -57,6 +59,14 @@ def open_store(data: Path, url: str = "") -> Database:
     return database
 
 
+def write_operator_key(data: Path, made: KeySecret) -> None:
+    """Put the key into DATA/operator.key (mode 0600), in the place of what is there."""
+    file = data / OPERATOR_KEY
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(made.token + "\n")
+
+
 def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> bool:
     """Write DATA/operator.key (mode 0600) if the operator has no usable key; returns whether one was made."""
 
@@ -64,10 +74,7 @@ def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> boo
         made = identity.ensure_operator_key(session, ids, now=now)
         if made is None:
             return False
-        file = data / OPERATOR_KEY
-        file.unlink(missing_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(made.token + "\n")  # before the commit: a key that nobody holds must not exist
+        write_operator_key(data, made)  # before the commit: a key that nobody holds must not exist
         return True
 
     return database.write_now(ensure)

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from surplus.bootstrap.instructions import worker_name
 from surplus.gateway.refresh import Refresh
+from surplus.gateway.standing import Standing
 from surplus.gateway.worker import channels
 from surplus.gateway.worker.limits import LimitsDesk
 from surplus.gateway.worker.standing import WorkerStanding
@@ -37,6 +38,7 @@ class Fleet(Collector):
     hub: Hub = field(init=False)
     children: Children = field(init=False)
     draining: bool = False
+    standing: Standing = field(default_factory=Standing)
     _reports: dict[str, tuple[channels.Report, float]] = field(default_factory=dict[str, tuple[channels.Report, float]])
     _looks: int = 0
     _following: dict[int, set[str]] = field(default_factory=dict[int, set[str]])
@@ -48,6 +50,7 @@ class Fleet(Collector):
     def joined(self, peer: Peer) -> None:
         """A worker has connected."""
         self.announcer.joined(peer)
+        peer.push(channels.STANDING, channels.encode(self.standing))
 
     def left(self, peer: Peer) -> None:
         """The link to a worker is lost; it may come back."""
@@ -109,6 +112,11 @@ class Fleet(Collector):
             self._recalled_at = now
             self._looks += 1
             self.hub.push(channels.LOOK, channels.encode(self._looks))
+
+    def tell_standing(self, standing: Standing) -> None:
+        """The books stand like this."""
+        self.standing = standing
+        self.hub.push(channels.STANDING, channels.encode(standing))
 
     def _has_followed(self, name: str, number: int) -> None:
         for wanted, names in self._following.items():

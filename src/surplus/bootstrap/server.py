@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.types import ASGIApp
 
 from surplus import __version__
-from surplus.bootstrap.data import SLOTS, gateway_name, journal_directory
+from surplus.bootstrap.data import CHECKED, SLOTS, gateway_name, journal_directory
 from surplus.bootstrap.leftovers import Leftovers, first_free
 from surplus.bootstrap.parts import create_control_plane, patience, tracer_of
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
@@ -33,10 +33,12 @@ from surplus.gateway.ports import Books
 from surplus.gateway.processes import LocalRoll, Presence, Roll
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.settlement import Ledgered
+from surplus.gateway.standing import Watching
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import CONTROL, Tidying, Upkeep
+from surplus.gateway.watch import Every, Watch
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
 from surplus.kit.edge import Edge
@@ -51,6 +53,7 @@ from surplus.serving.upstream_http import HttpUpstream
 from surplus.settings import Settings
 
 ROLE: Final = "all"
+FIRST_CHECK_S: Final = 1.0  # a longer check of the ledger goes on while the server already listens
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +79,8 @@ class Server:
     refresh: Refresh
     presence: Presence
     edge: Edge
+    watching: Watching
+    watch: Watch | None = None
     app: ASGIApp
     registry: CollectorRegistry
     flush_traces: Any
@@ -93,6 +98,8 @@ class Server:
             reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
         if self.ledgered.unwritten:
             reasons.append("the journal's disk is full")
+        if (unsold := self.watching.standing.not_ready()) is not None:
+            reasons.append(unsold)
         return reasons
 
 
@@ -108,6 +115,7 @@ class Around:
     roll: Roll
     role: str
     limiter: Limiting
+    watching: Watching
     directory: Directory
     pool: Pool | None
     upstream: HttpUpstream
@@ -123,6 +131,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         Engines(upstream=upstream, ids=ids, environment=environment), ids=ids, clock=clock, jitter=random.random
     )
     number = first_free(data)
+    watch = watch_of(settings, data, database, clock)
     books, roll = LocalBooks(database, clock), LocalRoll(database)
     around = Around(
         clock=clock,
@@ -133,17 +142,20 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         roll=roll,
         role=ROLE,
         limiter=limiter,
+        watching=watch,
         directory=pool,
         pool=pool,
         upstream=upstream,
     )
     server = await build_gateway(settings, around)
+    server.watch, watch.gateway, watch.journal = watch, server.name, server.journal
     office = Office(database, clock, CONTROL, server.name)
     leftovers = Leftovers(
         data=data, database=database, books=books, roll=roll, clock=clock, ids=ids, in_use=lambda: {number}
     )
     server.jobs += [office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers]
-    server.app = split(gateway_http.PREFIX, server.app, _control_plane(server, pool, clock, ids))
+    gauge_books(server.registry, watch)
+    server.app = split(gateway_http.PREFIX, server.app, _control_plane(server, pool, watch, clock, ids))
     return server
 
 
@@ -158,6 +170,12 @@ class _Journaled:
     funds: EscrowFunds
     fsync: Fsync
     ledgered: Ledgered
+
+
+def watch_of(settings: Settings, data: Path, database: Database, clock: Clock) -> Watch:
+    """What checks the books of a data directory."""
+    every = Every(settings.ledger.verify_every_s, settings.ledger.verify_all_every_s)
+    return Watch(database=database, clock=clock, file=data / CHECKED, every=every)
 
 
 async def build_gateway(settings: Settings, around: Around) -> Server:
@@ -193,6 +211,7 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
         refresh=refresh,
         presence=presence,
         edge=edge_of(settings.server, around.ids, metrics.refuse),
+        watching=around.watching,
         app=gateway_http.Gateway(path, around.directory, around.ids),
         registry=registry,
         flush_traces=flush_traces,
@@ -263,6 +282,7 @@ def _path(
         tracer=tracer,
         metrics=metrics,
         max_body_bytes=settings.server.max_body_bytes,
+        closed=around.watching.closed,
         keepalive_s=settings.gateway.keepalive_s,
     )
 
@@ -281,7 +301,15 @@ def _gauges(server: Server, metrics: Metrics) -> None:
     metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
 
 
-def _control_plane(server: Server, pool: Pool, clock: Clock, ids: Ids) -> ASGIApp:
+def gauge_books(registry: CollectorRegistry, watch: Watch) -> None:
+    """What the checks of the ledger found."""
+    violations = Gauge("surplus_ledger_violations", "Errors found in the ledger", registry=registry)
+    violations.set_function(lambda: len(watch.standing.problems))
+    checked = Gauge("surplus_ledger_checked_seq", "Ledger entry that was checked last", registry=registry)
+    checked.set_function(lambda: watch.standing.seq)
+
+
+def _control_plane(server: Server, pool: Pool, watch: Watch, clock: Clock, ids: Ids) -> ASGIApp:
     return create_control_plane(
         database=server.database,
         clock=clock,
@@ -289,6 +317,8 @@ def _control_plane(server: Server, pool: Pool, clock: Clock, ids: Ids) -> ASGIAp
         refresh=server.refresh.now,
         pool=pool,
         not_ready=server.not_ready,
+        standing=lambda: watch.standing,
+        verify=watch.check,
         in_flight=lambda: server.path.in_flight,
         journal_lag_bytes=lambda: server.loader.lag_bytes,
         registry=server.registry if server.settings.metrics.enabled else None,
@@ -303,13 +333,17 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     await server.refresh.now()
     settle_down()
     loading = asyncio.create_task(server.loader.run())
-    replicas = [asyncio.create_task(server.pool.run())] if server.pool is not None else []
+    lasting = [asyncio.create_task(one.run()) for one in (server.pool, server.watch) if one is not None]
     jobs = [asyncio.create_task(job.run()) for job in server.jobs]
     jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
-    stop_with([loading, *replicas, *jobs], stop)
+    stop_with([loading, *lasting, *jobs], stop)
     try:
+        if server.watch is not None:
+            await server.watch.first(FIRST_CHECK_S)
         await http.serve(sockets=[sock])
     finally:
+        if server.watch is not None:
+            server.watch.stop()
         await server.path.finish()
         await server.funds.settle_releases()
         server.ledgered.flush()
@@ -322,7 +356,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await server.presence.leave()
         if server.pool is not None:
             await server.pool.stop(drain_s)
-        ended += await asyncio.gather(*replicas, return_exceptions=True)
+        ended += await asyncio.gather(*lasting, return_exceptions=True)
         await close(server)
     raise_failed(ended)
 

@@ -19,6 +19,7 @@ from surplus.bootstrap.data import CONTROL_SOCKET, DATABASE, LINK_SOCKET, RUN, j
 from surplus.bootstrap.instructions import Instructions, worker_name
 from surplus.bootstrap.server import Around, Server
 from surplus.gateway import http as gateway_http
+from surplus.gateway.standing import Standing
 from surplus.gateway.worker import channels
 from surplus.gateway.worker.books import LinkBooks
 from surplus.gateway.worker.control_proxy import ControlProxy
@@ -28,7 +29,7 @@ from surplus.kit import log as logs
 from surplus.kit.children import Lifeline
 from surplus.kit.clock import SystemClock
 from surplus.kit.db import Database
-from surplus.kit.errors import SurplusError
+from surplus.kit.errors import SurplusError, Unavailable
 from surplus.kit.http_server import split
 from surplus.kit.ids import RandomIds
 from surplus.kit.link import Link, LinkLost
@@ -80,6 +81,21 @@ class Reporter:
 
 
 @dataclass(slots=True)
+class Told:
+    """How the books stand, as the control process says."""
+
+    standing: Standing = field(default_factory=Standing)
+
+    def hear(self, payload: bytes) -> None:
+        """Hears STANDING."""
+        self.standing = channels.standing(payload)
+
+    def closed(self) -> Unavailable | None:
+        """Why nothing is sold now; None while it is."""
+        return self.standing.refusal()
+
+
+@dataclass(slots=True)
 class Looking:
     """Looks at the database when the control process says that facts have changed."""
 
@@ -108,7 +124,7 @@ async def serve(told: Instructions, sock: socket.socket, lifeline: Lifeline) -> 
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     clock = SystemClock()
-    mirror = Mirror(clock)
+    mirror, books = Mirror(clock), Told()
     known = asyncio.Event()
     looking = Looking(lambda: link)
 
@@ -123,7 +139,12 @@ async def serve(told: Instructions, sock: socket.socket, lifeline: Lifeline) -> 
         Path(told.data) / RUN / LINK_SOCKET,
         worker_name(told.number, os.getpid()),
         told.token.encode(),
-        topics={news.POOL: hear_pool, news.BREAKER: mirror.hear_breaker, channels.LOOK: looking.hear},
+        topics={
+            news.POOL: hear_pool,
+            news.BREAKER: mirror.hear_breaker,
+            channels.STANDING: books.hear,
+            channels.LOOK: looking.hear,
+        },
         jitter=random.random,
         up=up,
         down=mirror.lost,
@@ -135,7 +156,7 @@ async def serve(told: Instructions, sock: socket.socket, lifeline: Lifeline) -> 
         async with asyncio.timeout(CONNECT_S):
             await link.wait_up()
             await known.wait()
-        made = await _build(told, link, limits, mirror)
+        made = await _build(told, link, limits, mirror, books)
         looking.server = made
         lifeline.watch(lambda: _orphaned(made, stop))
         reporter = Reporter(number=told.number, server=made, mirror=mirror, link=link)
@@ -149,7 +170,7 @@ async def serve(told: Instructions, sock: socket.socket, lifeline: Lifeline) -> 
         await asyncio.wait({linking})
 
 
-async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mirror) -> Server:
+async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mirror, books: Told) -> Server:
     data, clock = Path(told.data), SystemClock()
     ids = RandomIds(clock)
     around = Around(
@@ -161,6 +182,7 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
         roll=LinkRoll(link),
         role=ROLE,
         limiter=limits,
+        watching=books,
         directory=mirror,
         pool=None,
         upstream=HttpUpstream(),

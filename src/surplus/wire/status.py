@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from surplus.wire.base import Answer, Instant
+from surplus.wire.ledger import LedgerStanding
 
 
 class Worker(Answer):
@@ -28,6 +29,7 @@ class Status(Answer):
     ready: bool
     why: tuple[str, ...]
     workers: tuple[Worker, ...] = Field(description="Empty where one process does everything.")
+    ledger: LedgerStanding
 
 
 class Health(Answer):

@@ -20,6 +20,7 @@ async def test_status_and_readiness(world: World):
         "journal_lag_bytes": 77,
         "ready": True,
         "why": [],
+        "ledger": {"state": "unknown", "seq": 0, "hash": "", "checked_at": None, "problems": [], "remedy": ""},
     }
     assert await world.ok("operator", "GET", "/api/status") == expected
     ready = await world.call(None, "GET", "/readyz")

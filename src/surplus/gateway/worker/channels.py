@@ -6,6 +6,7 @@ import msgspec
 
 from surplus.gateway.model import Process
 from surplus.gateway.ports import FundsCommand, Load, Loaded
+from surplus.gateway.standing import Standing
 from surplus.identity.model import Limits
 from surplus.ledger.model import Outcome
 
@@ -27,6 +28,8 @@ LEAVE: Final = "roll.leave"
 """Call: the name of a gateway, answered by nothing."""
 REPORT: Final = "report"
 """Call and tell: Report."""
+STANDING: Final = "standing"
+"""Topic: how the books stand, to whoever has just connected and when that changes."""
 LOOK: Final = "look"
 """Topic: a number; facts have changed in the database, look at it."""
 LOOKED: Final = "looked"
@@ -91,5 +94,6 @@ number: Final = msgspec.msgpack.Decoder(int).decode
 take: Final = msgspec.msgpack.Decoder(Take).decode
 taken: Final = msgspec.msgpack.Decoder(Taken).decode
 release: Final = msgspec.msgpack.Decoder(Release).decode
+standing: Final = msgspec.msgpack.Decoder(Standing).decode
 process: Final = msgspec.msgpack.Decoder(Process).decode
 report: Final = msgspec.msgpack.Decoder(Report).decode
