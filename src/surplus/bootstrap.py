@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
 from surplus import __version__, migrations
 from surplus.api.app import ApiDeps, create_api
@@ -42,7 +40,9 @@ from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
 from surplus.kit.errors import SurplusError
-from surplus.kit.http_server import HttpServer, listen, split
+from surplus.kit.http1_server import AsgiHandler, Handler, Limits
+from surplus.kit.http1_server import Server as HttpServer
+from surplus.kit.http_server import listen, split
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
 from surplus.serving.engines.factory import Engines
@@ -61,7 +61,6 @@ GATEWAY: Final = "gateway-1"
 """The name of this process's journal; there is one gateway per data directory."""
 
 CONNECT_S: Final = 5.0
-KEEP_ALIVE_S: Final = 75
 LAG_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -88,7 +87,8 @@ class Server:
     upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
-    app: ASGIApp
+    http: HttpServer
+    answer: Handler
     flush_traces: Any
 
     def not_ready(self) -> list[str]:
@@ -197,12 +197,13 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         upstream=upstream,
         refresh=refresh,
         upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered),
-        app=gateway_http.Gateway(path, pool, ids),
+        http=HttpServer(clock, limits=Limits(), drain_s=settings.server.drain_s),
+        answer=gateway_http.Gateway(path, pool, ids),
         flush_traces=flush_traces,
     )
     _gauges(server, metrics)
     api = _control_plane(server, clock, ids, registry if settings.metrics.enabled else None)
-    server.app = split(gateway_http.PREFIX, server.app, api)
+    server.answer = split(gateway_http.PREFIX, server.answer, api)
     return server
 
 
@@ -214,8 +215,8 @@ def _gauges(server: Server, metrics: Metrics) -> None:
     metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
 
 
-def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> ASGIApp:
-    return create_api(
+def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> Handler:
+    app = create_api(
         ApiDeps(
             database=server.database,
             clock=clock,
@@ -229,6 +230,7 @@ def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRe
             version=__version__,
         )
     )
+    return AsgiHandler(app)
 
 
 def _patience(settings: Settings) -> Patience:
@@ -263,30 +265,17 @@ def _tracer(settings: Settings) -> tuple[Tracer, Any]:
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
     settings = server.settings.server
-    config = uvicorn.Config(
-        server.app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-    )
-    http = HttpServer(config)
     await server.refresh.now()
     gc.collect()
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
     jobs = [asyncio.create_task(job.run()) for job in (server.fsync, server.refresh, server.upkeep)]
-    jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
+    jobs.append(asyncio.create_task(_drain_after(stop, server)))
     for task in (loading, replicas, *jobs):
         task.add_done_callback(lambda ended: _job_ended(ended, stop))
     try:
-        await http.serve(sockets=[sock])
+        await server.http.serve(server.answer, sock, stop)
     finally:
         await server.path.finish()
         await server.funds.settle_releases()
@@ -302,10 +291,9 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         raise JobFailed("a background job failed, so the server stopped; its log says which, and why")
 
 
-async def _drain_after(stop: asyncio.Event, server: Server, http: HttpServer) -> None:
+async def _drain_after(stop: asyncio.Event, server: Server) -> None:
     await stop.wait()
     server.path.draining = True
-    http.should_exit = True
 
 
 def _job_ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:

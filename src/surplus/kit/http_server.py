@@ -1,15 +1,9 @@
-"""An HTTP server that somebody else starts and stops: a socket, uvicorn without its signals, and one application for a
-part of the paths.
-"""
+"""Where a server listens, and who answers there."""
 
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
-
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from surplus.kit.errors import Unavailable
+from surplus.kit.http1_server import Answering, Exchange, Handler
 
 
 class PortTaken(Unavailable):
@@ -17,14 +11,6 @@ class PortTaken(Unavailable):
 
     code = "port_taken"
     retryable = False
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn, except that signals are ours: the books are closed after the last answer, not in the middle."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -41,14 +27,12 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def split(prefix: str, inside: ASGIApp, outside: ASGIApp) -> ASGIApp:
+def split(prefix: str, inside: Handler, outside: Handler) -> Handler:
     """Requests for `prefix` and what is below it go to `inside`, all others to `outside`."""
     below = f"{prefix}/"
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and f"{scope['path']}/".startswith(below):
-            await inside(scope, receive, send)
-        else:
-            await outside(scope, receive, send)
+    def handle(exchange: Exchange) -> Answering:
+        path = exchange.head.path
+        return inside(exchange) if path.startswith(below) or path == prefix else outside(exchange)
 
-    return app
+    return handle
