@@ -4,41 +4,47 @@ import asyncio
 import gc
 import importlib
 import logging
+import os
 import random
 import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from surplus import __version__, migrations
 from surplus.api.app import ApiDeps, create_api
 from surplus.gateway import http as gateway_http
 from surplus.gateway.access import Access
 from surplus.gateway.admission import Admitting
+from surplus.gateway.books import LocalBooks
 from surplus.gateway.dispatch import Dispatcher, Patience
-from surplus.gateway.funds import DirectFunds
+from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.jobs import Fsync, Loader
 from surplus.gateway.limits import Limiter
 from surplus.gateway.metrics import Metrics
+from surplus.gateway.model import Process
 from surplus.gateway.path import Path as RequestPath
+from surplus.gateway.processes import Presence
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.settlement import Ledgered
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
-from surplus.gateway.upkeep import Upkeep
+from surplus.gateway.upkeep import CONTROL, Upkeep
 from surplus.identity import service as identity
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
+from surplus.kit.election import Office
 from surplus.kit.errors import SurplusError
 from surplus.kit.http1_server import AsgiHandler, Handler, Limits
 from surplus.kit.http1_server import Server as HttpServer
@@ -56,12 +62,12 @@ MIGRATIONS: Final = Path(migrations.__path__[0])
 SETTINGS_FILE: Final = "surplus.toml"
 OPERATOR_KEY: Final = "operator.key"
 DATABASE: Final = "surplus.db"
+ROLE: Final = "all"
 JOURNAL: Final = "journal"
-GATEWAY: Final = "gateway-1"
-"""The name of this process's journal; there is one gateway per data directory."""
+GATEWAY: Final = "gateway"
+"""The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
 
 CONNECT_S: Final = 5.0
-LAG_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
 class JobFailed(SurplusError):
@@ -81,15 +87,18 @@ class Server:
     loader: Loader
     fsync: Fsync
     ledgered: Ledgered
-    funds: DirectFunds
+    funds: EscrowFunds
     path: RequestPath
     pool: Pool
     upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
     http: HttpServer
-    answer: Handler
+    office: Office
+    presence: Presence
     flush_traces: Any
+    api: ASGIApp = field(init=False)
+    answer: Handler = field(init=False)
 
     def not_ready(self) -> list[str]:
         """Why this server should not get requests now; nothing if it should."""
@@ -98,7 +107,7 @@ class Server:
             reasons.append("shutting down")
         if self.refresh.stale:
             reasons.append("the database does not answer")
-        if self.loader.lag_bytes > LAG_MAX_BYTES:
+        if self.ledgered.behind:
             reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
         if self.ledgered.unwritten:
             reasons.append("the journal's disk is full")
@@ -136,26 +145,56 @@ def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> boo
     return database.write_now(ensure)
 
 
+def gateway_name(directory: Path, ids: Ids) -> str:
+    """The name of the gateway whose journal is in `directory`; made, and written there, at its first start."""
+    if not (directory / GATEWAY).exists() and not any(directory.glob("*.journal")):
+        (directory / GATEWAY).write_text(ids.new("gw"))
+    return known_gateway(directory)
+
+
+def known_gateway(directory: Path) -> str:
+    """The name of the gateway whose journal is in `directory`."""
+    file = directory / GATEWAY
+    return file.read_text().strip() if file.exists() else "gateway-1"  # of a version that had no names
+
+
 async def build(settings: Settings, data: Path, database: Database, environment: Mapping[str, str]) -> Server:
     """Put a server together and bring its books in order after the last run. Nothing listens yet."""
     clock = SystemClock()
     ids = RandomIds(clock)
+    (data / JOURNAL).mkdir(mode=0o700, exist_ok=True)
+    gateway = gateway_name(data / JOURNAL, ids)
     journal = Journal.open(data / JOURNAL, segment_bytes=settings.journal.segment_mib * 2**20)
     slots = Slots.open(data / JOURNAL / "slots", settings.gateway.slots)
+    books = LocalBooks(database, clock)
+    funds = EscrowFunds(books, clock, ids, gateway)
     loader = Loader(
-        gateway=GATEWAY, database=database, journal=journal, clock=clock, gather_s=settings.journal.load_ms / 1000
+        gateway=gateway,
+        database=database,
+        books=books,
+        funds=funds,
+        journal=journal,
+        clock=clock,
+        gather_s=settings.journal.load_ms / 1000,
     )
     await loader.recover(slots)
     fsync = Fsync(journal, loader, settings.journal.fsync_ms / 1000)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     tracer, flush_traces = _tracer(settings)
-    ledgered = Ledgered(journal, fsync.ring, metrics, tracer)
+    ledgered = Ledgered(
+        journal,
+        fsync.ring,
+        funds,
+        metrics,
+        tracer,
+        lag_bytes=lambda: loader.lag_bytes,
+        lag_max=settings.journal.lag_mib * 2**20,
+    )
     upstream = HttpUpstream()
     engines = Engines(upstream=upstream, ids=ids, environment=environment)
     pool = Pool(engines, ids=ids, clock=clock, jitter=random.random)
     access, tariffs, limiter = Access(database, clock), Tariffs(database), Limiter()
-    funds = DirectFunds(database, clock)
     tokenizer = Tokenizer(pool, upstream)
     admitting = Admitting(
         clock=clock,
@@ -182,9 +221,14 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         max_body_bytes=settings.server.max_body_bytes,
         keepalive_s=settings.gateway.keepalive_s,
     )
-    refresh = Refresh(database=database, clock=clock, access=access, tariffs=tariffs, pool=pool)
+    refresh = Refresh(
+        database=database, clock=clock, access=access, tariffs=tariffs, pool=pool, answer_recalls=funds.answer_recalls
+    )
+    office = Office(database, clock, CONTROL, gateway)
     server = Server(
         settings=settings,
+        office=office,
+        presence=_presence(database, clock, gateway),
         database=database,
         journal=journal,
         slots=slots,
@@ -196,15 +240,19 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         pool=pool,
         upstream=upstream,
         refresh=refresh,
-        upkeep=Upkeep(database=database, clock=clock, limiter=limiter, ledgered=ledgered),
         http=HttpServer(clock, limits=Limits(), drain_s=settings.server.drain_s),
-        answer=gateway_http.Gateway(path, pool, ids),
+        upkeep=Upkeep(database=database, clock=clock, office=office, limiter=limiter, ledgered=ledgered, funds=funds),
         flush_traces=flush_traces,
     )
     _gauges(server, metrics)
-    api = _control_plane(server, clock, ids, registry if settings.metrics.enabled else None)
-    server.answer = split(gateway_http.PREFIX, server.answer, api)
+    server.api = _control_plane(server, clock, ids, registry if settings.metrics.enabled else None)
+    server.answer = split(gateway_http.PREFIX, gateway_http.Gateway(path, pool, ids), AsgiHandler(server.api))
     return server
+
+
+def _presence(database: Database, clock: Clock, gateway: str) -> Presence:
+    now = clock.now()
+    return Presence(database, clock, Process(gateway, socket.gethostname(), os.getpid(), ROLE, __version__, now, now))
 
 
 def _gauges(server: Server, metrics: Metrics) -> None:
@@ -215,8 +263,8 @@ def _gauges(server: Server, metrics: Metrics) -> None:
     metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
 
 
-def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> Handler:
-    app = create_api(
+def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> ASGIApp:
+    return create_api(
         ApiDeps(
             database=server.database,
             clock=clock,
@@ -230,7 +278,6 @@ def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRe
             version=__version__,
         )
     )
-    return AsgiHandler(app)
 
 
 def _patience(settings: Settings) -> Patience:
@@ -270,7 +317,10 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
-    jobs = [asyncio.create_task(job.run()) for job in (server.fsync, server.refresh, server.upkeep)]
+    jobs = [
+        asyncio.create_task(job.run())
+        for job in (server.fsync, server.refresh, server.office, server.presence, server.upkeep)
+    ]
     jobs.append(asyncio.create_task(_drain_after(stop, server)))
     for task in (loading, replicas, *jobs):
         task.add_done_callback(lambda ended: _job_ended(ended, stop))
@@ -284,8 +334,11 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         loaded = await asyncio.gather(loading, return_exceptions=True)
         for job in jobs:
             job.cancel()
+        ended = [*loaded, *await asyncio.gather(*jobs, return_exceptions=True)]
+        await server.funds.close()
+        await server.presence.leave()
         await server.pool.stop(settings.drain_s)
-        ended = [*loaded, *await asyncio.gather(replicas, *jobs, return_exceptions=True)]
+        ended += await asyncio.gather(replicas, return_exceptions=True)
         await close(server)
     if any(isinstance(outcome, Exception) for outcome in ended):
         raise JobFailed("a background job failed, so the server stopped; its log says which, and why")

@@ -66,6 +66,10 @@ class Journal(Struct, frozen=True):
     load_ms: Annotated[
         int, Meta(ge=1, le=1000, description="Milliseconds between two loads of the journal into the database.")
     ] = 100
+    lag_mib: Annotated[
+        int,
+        Meta(ge=1, le=2**20, description="MiB of settled work that may wait for the database; then requests get 503."),
+    ] = 256
     segment_mib: Annotated[int, Meta(ge=1, le=4096, description="Size of one journal file, in MiB.")] = 64
 
 

@@ -61,6 +61,7 @@ SURFACE: Final[Sequence[SurplusError]] = (
     Unpriced(""),
     gateway.NoCapacity(""),
     gateway.Draining(""),
+    gateway.JournalBehind(0),
     journal.SlotsFull(""),
     journal.JournalFull(""),
     journal.JournalUnavailable(""),

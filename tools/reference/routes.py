@@ -24,7 +24,13 @@ answers 404, as if it did not exist. `{org}` is a name or an id.
 _MODELS_INTRO = """
 As OpenAI's, for keys of the roles {roles}: see the [developer's quick start](../developer/quick-start.md).
 """
-_EXAMPLES: Final = {"{org}": "acme", "{member}": "nobody@example.com", "{budget}": "bud_0", "{deployment}": "dep_0"}
+_EXAMPLES: Final = {
+    "{org}": "acme",
+    "{member}": "nobody@example.com",
+    "{budget}": "bud_0",
+    "{deployment}": "dep_0",
+    "{name}": "gw_0",
+}
 _REFUSED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 _WITH_BODY: Final = ("POST", "PUT", "PATCH")

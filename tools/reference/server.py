@@ -44,5 +44,5 @@ async def built() -> AsyncGenerator[Built]:
 
 
 def _client(server: bootstrap.Server, address: str) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(server.app, client=(address, 50_000))
+    transport = httpx.ASGITransport(server.api, client=(address, 50_000))
     return httpx.AsyncClient(transport=transport, base_url="http://surplus.invalid")

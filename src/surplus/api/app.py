@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from surplus.api import errors, openapi, pages
 from surplus.api.deps import ApiDeps
 from surplus.api.middleware import Edge
-from surplus.api.routes import catalog, keys, money, organizations, server, usage
+from surplus.api.routes import catalog, gateways, keys, money, organizations, server, usage
 
 __all__ = ["ApiDeps", "create_api"]
 
@@ -28,7 +28,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
     app.state.started_at = deps.clock.now()
     app.add_middleware(Edge, ids=deps.ids)
     errors.install(app)
-    for module in (organizations, keys, money, usage, catalog, server, pages):
+    for module in (organizations, keys, money, usage, catalog, gateways, server, pages):
         app.include_router(module.router)
     app.mount("/api/docs/assets", pages.assets)
     document = functools.cache(

@@ -8,6 +8,7 @@ from surplus.app.usage import Report
 from surplus.billing import budgets as billing_budgets
 from surplus.billing.rating import PriceSheet, TokenClass
 from surplus.billing.statements import Statement
+from surplus.gateway.processes import Standing
 from surplus.identity import model as identity
 from surplus.kit.clock import iso
 from surplus.kit.money import format_dollars, format_price
@@ -15,7 +16,19 @@ from surplus.ledger.model import EntryKind
 from surplus.metering.model import Totals, UsageRecord
 from surplus.serving import model as serving
 from surplus.serving.replicas import Replica
-from surplus.wire import budgets, deployments, invoices, keys, members, money, organizations, prices, projects, usage
+from surplus.wire import (
+    budgets,
+    deployments,
+    gateways,
+    invoices,
+    keys,
+    members,
+    money,
+    organizations,
+    prices,
+    projects,
+    usage,
+)
 
 _ATTO: Final = 10**18
 _GRAINS_PER_ATTO: Final = 9
@@ -194,6 +207,22 @@ def deployment(found: serving.Deployment) -> deployments.Deployment:
     plain: dict[str, Any] = {name: getattr(found, name) for name in deployments.Deployment.model_fields}
     plain |= {"engine": found.engine.value, "created_at": iso(found.created_at)}
     return deployments.Deployment(**plain)
+
+
+def gateway(found: Standing, now: float) -> gateways.Gateway:
+    """A gateway as of `now`."""
+    process = found.process
+    return gateways.Gateway(
+        name=process.name,
+        host=process.host,
+        pid=process.pid,
+        role=process.role,
+        version=process.version,
+        started_at=iso(process.started_at),
+        seen_at=iso(process.seen_at),
+        lost=process.lost(now),
+        sliced=format_dollars(found.sliced_micro),
+    )
 
 
 def replica(found: Replica, monotonic: float) -> deployments.Replica:

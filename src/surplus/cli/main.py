@@ -12,6 +12,7 @@ from surplus.cli.commands import (
     budget,
     credit,
     deployment,
+    gateway,
     invoice,
     key,
     ledger,
@@ -83,6 +84,7 @@ app.command("invoice")(invoice.show)
 app.add_typer(deployment.app)
 app.add_typer(model.app)
 app.add_typer(replica.app)
+app.add_typer(gateway.app)
 app.add_typer(price.app)
 app.add_typer(ledger.app)
 

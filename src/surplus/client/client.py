@@ -10,6 +10,7 @@ from typing import Final, Self
 from surplus.client.transport import Transport, build, segment
 from surplus.wire.budgets import Budget, BudgetRequest, PeriodName, ScopeName
 from surplus.wire.deployments import Deployment, DeploymentRequest, EngineName, Replica
+from surplus.wire.gateways import ForgottenGateway, Gateway
 from surplus.wire.invoices import Invoice
 from surplus.wire.keys import Key, KeyCreated, KeyRequest, RotateRequest
 from surplus.wire.ledger import Verification
@@ -273,6 +274,14 @@ class Client:
     def list_models(self) -> list[Model]:
         """What customers can name."""
         return self._http.many(Model, "/api/models")
+
+    def list_gateways(self) -> list[Gateway]:
+        """Every gateway that is at work or lost. For the operator."""
+        return self._http.many(Gateway, "/api/gateways")
+
+    def forget_gateway(self, name: str) -> ForgottenGateway:
+        """Free what a lost gateway holds. For the operator."""
+        return self._http.one(ForgottenGateway, "POST", f"/api/gateways/{segment(name)}/forget")
 
     def list_replicas(self) -> list[Replica]:
         """Running engines, and those that should be."""

@@ -78,7 +78,7 @@ def _database(database: Database, data: Path, token: str | None, now: float) -> 
     if token is not None:
         checks.append(books.guarded("operator access", lambda: books.operator_may(database, token, now)))
     journal = data / bootstrap.JOURNAL
-    checks.append(books.guarded("journal", lambda: files.journal(journal, database, bootstrap.GATEWAY)))
+    checks.append(books.guarded("journal", lambda: files.journal(journal, database, bootstrap.known_gateway(journal))))
     try:
         return checks, list(database.read_now(serving.list_deployments))
     except StoreUnavailable:

@@ -15,7 +15,7 @@ from surplus.gateway.endpoints import Endpoint
 from surplus.gateway.entries import Admitted
 from surplus.gateway.errors import BudgetInFlight, BudgetSpent, ModelNotFound, NoCapacity
 from surplus.gateway.limits import Limiter
-from surplus.gateway.ports import Funds, HoldRequest
+from surplus.gateway.ports import Funds, Grant, HoldRequest
 from surplus.gateway.settlement import Ledgered, Settlement
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
@@ -98,11 +98,11 @@ class Admitting:
         with ExitStack() as undo:
             if lease is not None:
                 undo.callback(lease.cancel)  # what was refused counts nowhere
-            await self._hold(wish)
-            undo.callback(self.funds.release, request)
+            grant = await self._hold(wish)
+            undo.callback(self.funds.release, request, grant)
             slot = self.slots.claim(request)
             undo.callback(slot.release)
-            admitted = _entry(wish, offers[0])
+            admitted = _entry(wish, offers[0], grant)
             self.ledgered.admit(admitted)
             undo.pop_all()
         settlement = Settlement(
@@ -121,7 +121,7 @@ class Admitting:
             raise Unpriced(deployments[0].sku)
         return offers
 
-    async def _hold(self, wish: _Wish) -> None:
+    async def _hold(self, wish: _Wish) -> Grant:
         """Hold the largest cost; if that does not fit the money, count the input exactly and try once more."""
         wanted = HoldRequest(
             request=wish.request,
@@ -132,15 +132,15 @@ class Admitting:
             deadline=wish.at + self.request_timeout_s + SETTLING_S,
         )
         try:
-            await self.funds.hold(wanted)
+            return await self.funds.hold(wanted)
         except (BudgetSpent, BudgetInFlight):
             amount = _most(wish.offers, wish.bounds, await self.tokenizer.count(wish.body, wish.endpoint))
             if amount >= wanted.amount_micro:
                 raise
-            await self.funds.hold(replace(wanted, amount_micro=amount))
+            return await self.funds.hold(replace(wanted, amount_micro=amount))
 
 
-def _entry(wish: _Wish, offer: Offer) -> Admitted:
+def _entry(wish: _Wish, offer: Offer, grant: Grant) -> Admitted:
     key = wish.caller.key
     return Admitted(
         request=wish.request,
@@ -154,6 +154,8 @@ def _entry(wish: _Wish, offer: Offer) -> Admitted:
         endpoint=wish.endpoint.name,
         stream=wish.body.stream,
         at=wish.at,
+        slice=grant.slice,
+        held_micro=grant.micro if grant.slice else 0,
     )
 
 

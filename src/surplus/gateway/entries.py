@@ -14,7 +14,10 @@ from surplus.metering.usage import TokenUsage
 
 
 class Admitted(msgspec.Struct, array_like=True, tag="a", gc=False, frozen=True):
-    """A request for which money is held. `sku` and `price_version` are those of the deployment it was sent to first."""
+    """A request for which money is held. `sku` and `price_version` are those of the deployment it was sent to first.
+
+    `held_micro` was granted by `slice`; it is 0 where the ledger itself holds it, and `slice` is empty.
+    """
 
     request: str
     org: str
@@ -27,6 +30,8 @@ class Admitted(msgspec.Struct, array_like=True, tag="a", gc=False, frozen=True):
     endpoint: str
     stream: bool
     at: float
+    slice: str = ""
+    held_micro: int = 0
 
 
 class Settled(msgspec.Struct, array_like=True, tag="s", gc=False, frozen=True):

@@ -87,3 +87,13 @@ class StreamBroken(UpstreamFailed):
     """The engine's stream ended before its answer did."""
 
     code = "stream_interrupted"
+
+
+class JournalBehind(Unavailable):
+    """So much settled work waits for the database that no more is taken on."""
+
+    code = "journal_behind"
+
+    def __init__(self, lag_bytes: int) -> None:
+        message = f"the database is {lag_bytes:,} bytes behind this server; nothing is lost, try again in a moment"
+        super().__init__(message, retry_after_s=2)

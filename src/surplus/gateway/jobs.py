@@ -3,18 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from surplus.billing import service as billing
-from surplus.gateway import service, store
+from surplus.gateway import store
 from surplus.gateway.entries import Admitted, Settled, decode, encode
+from surplus.gateway.funds import EscrowFunds
+from surplus.gateway.ports import Books, Load
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database
 from surplus.kit.errors import SurplusError
 from surplus.kit.journal import Journal, JournalCorrupt, Record, Slots, SlotState
 from surplus.ledger import service as ledger
+from surplus.ledger.commands import ReturnSlice, VoidHold
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 
@@ -22,21 +26,37 @@ log: Final = logging.getLogger(__name__)
 
 BATCH_MAX: Final = 500
 RETRY_S: Final = 1.0
+PUBLISH_S: Final = 0.25
+"""How old the figures of what slices have granted can be in the database."""
+ORPHANS_MAX: Final = 100_000
 INTERRUPTED_STATUS: Final = 500
 
 
 class Loader:
     """Loads one gateway's journal. `ring` wakes it; it gathers for `gather_s` seconds before each batch."""
 
-    def __init__(self, *, gateway: str, database: Database, journal: Journal, clock: Clock, gather_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        database: Database,
+        books: Books,
+        funds: EscrowFunds,
+        journal: Journal,
+        clock: Clock,
+        gather_s: float,
+    ) -> None:
         self._gateway = gateway
         self._database = database
+        self._books = books
+        self._funds = funds
         self._journal = journal
         self._clock = clock
         self._gather_s = gather_s
         self._wake = asyncio.Event()
         self._open: dict[str, int] = {}
         self._progress = store.Progress(0, 0)
+        self._again: int | None = None
         self.stopping = False
 
     def ring(self) -> None:
@@ -51,8 +71,10 @@ class Loader:
     async def run(self) -> None:
         """Load until `stopping` is set, and then to the end. A store that fails is tried again; nothing is skipped."""
         while True:
-            await self._wake.wait()
-            if not self.stopping:
+            with suppress(TimeoutError):  # what is granted changes without an entry of the journal
+                async with asyncio.timeout(PUBLISH_S):
+                    await self._wake.wait()
+            if self._wake.is_set() and not self.stopping:
                 await asyncio.sleep(self._gather_s)
             self._wake.clear()
             try:
@@ -74,18 +96,36 @@ class Loader:
         self._wake.set()
 
     async def load_batch(self) -> int:
-        """Load the next entries; returns how many there were."""
-        records = self._journal.read(self._progress.position, max_records=BATCH_MAX, until=self._journal.durable)
-        if not records:
+        """Load the next entries, and tell what is granted; returns how many entries there were."""
+        since = self._progress.position
+        until = self._journal.durable if self._again is None else self._again
+        records = self._journal.read(since, max_records=BATCH_MAX, until=until)
+        if not records and not self._funds.changed:
             return 0
         opened = dict(self._open)
-        settled = _walk(records, self._progress.position, opened)
-        progress = store.Progress(records[-1].end, min(opened.values(), default=records[-1].end))
-        now = self._clock.now()
-        await self._database.write(service.load, self._gateway, settled, progress, now=now)
+        settled = tuple(_walk(records, since, opened))
+        end = records[-1].end if records else since
+        progress = store.Progress(end, min(opened.values(), default=end))
+        await self._load(settled, progress)
         self._open, self._progress = opened, progress
         self._journal.discard(progress.open_from)
         return len(records)
+
+    async def _load(self, settled: tuple[Settled, ...], progress: store.Progress) -> None:
+        draws, granted = await self._funds.plan(settled)
+        since, position = self._progress.position, progress.position
+        load = Load(self._gateway, settled, since, position, progress.open_from, draws, granted)
+        # it may be done and not heard of: only the same part again can be recognised
+        self._again = position if position > since else None
+        loaded = False
+        try:
+            result = await self._books.load(load)
+            loaded = True
+        finally:
+            if not loaded:
+                self._funds.not_loaded(draws, granted)
+        self._again = None
+        self._funds.loaded(settled, draws, result)
 
     async def recover(self, slots: Slots) -> int:
         """After a start: settle what was in flight when the last process ended; returns how many requests that were.
@@ -102,12 +142,21 @@ class Loader:
         while await self.load_batch():
             pass
         slots.clear()
-        orphans = [hold.id for hold in await self._database.read(ledger.active_holds, ref_prefix="req_", limit=100_000)]
-        await self._database.write(service.void_orphans, orphans, now=self._clock.now())
+        orphans = await self._give_back()
         if admitted or orphans:
-            fields = {"interrupted": len(admitted), "orphaned_holds": len(orphans)}
+            fields = {"interrupted": len(admitted), "orphaned_holds": orphans}
             log.warning("the last run ended with requests in flight; they are settled", extra={"fields": fields})
         return len(admitted)
+
+    async def _give_back(self) -> int:
+        """End the slices and holds that no request stands for any more; returns how many holds there were."""
+        for one in await self._database.read(ledger.slices_of, self._gateway):
+            await self._books.apply(ReturnSlice(one.id, 0))
+        prefix = f"{self._gateway}/"
+        orphans = await self._database.read(ledger.active_holds, ref_prefix=prefix, limit=ORPHANS_MAX)
+        for hold in orphans:
+            await self._books.apply(VoidHold(hold.id, "its gateway ended before it was admitted"))
+        return len(orphans)
 
     async def _unsettled(self) -> dict[str, Admitted]:
         """Requests that were admitted and never settled; also finds which of them were open at the loaded position."""

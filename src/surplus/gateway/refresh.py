@@ -6,7 +6,7 @@ a second, and after each change made through this process's own API. A revoked k
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,7 @@ from surplus.kit import revisions
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database
 from surplus.kit.errors import SurplusError
+from surplus.ledger import service as ledger
 from surplus.serving import service as serving
 from surplus.serving.replicas import Pool
 
@@ -35,6 +36,7 @@ class Refresh:
     access: Access
     tariffs: Tariffs
     pool: Pool
+    answer_recalls: Callable[[], Awaitable[None]]
     stale: bool = False
     _seen: Mapping[str, int] = field(default_factory=dict[str, int])
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -46,6 +48,8 @@ class Refresh:
             changed = {topic for topic in numbers if numbers[topic] != self._seen.get(topic)}
             if changed & {identity.TOPIC, billing.TOPIC}:
                 self.access.forget()
+            if ledger.RECALL_TOPIC in changed:
+                await self.answer_recalls()
             if billing.TOPIC in changed:
                 await self.tariffs.load(self.clock.now())
             if serving.TOPIC in changed:

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from surplus.billing.rating import PriceSheet
 from surplus.gateway.entries import Admitted, Settled, encode
+from surplus.gateway.errors import JournalBehind
 from surplus.gateway.limits import Lease
 from surplus.kit.clock import Clock
 from surplus.kit.journal import Journal, JournalFull, JournalUnavailable, Slot
@@ -45,14 +46,26 @@ class Observer(Protocol):
 class Ledgered:
     """The journal as the path sees it: entries in, a bell for the loader, and nothing lost when the disk is full."""
 
-    def __init__(self, journal: Journal, ring: Callable[[], None], *observers: Observer) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        ring: Callable[[], None],
+        *observers: Observer,
+        lag_bytes: Callable[[], int],
+        lag_max: int,
+    ) -> None:
+        """Admits nothing while `lag_max` bytes or more of the journal are not in the database yet."""
+        self._lag_bytes = lag_bytes
+        self._lag_max = lag_max
         self._journal = journal
         self._ring = ring
         self._observers = observers
         self._unwritten: list[tuple[Settled, Slot]] = []
 
     def admit(self, entry: Admitted) -> None:
-        """Write an admission. Raises JournalFull, JournalUnavailable."""
+        """Write an admission. Raises JournalFull, JournalUnavailable, JournalBehind."""
+        if self.behind:
+            raise JournalBehind(self._lag_bytes())
         self._journal.append(encode(entry))
 
     def settle(self, entry: Settled, slot: Slot, grains: int) -> None:
@@ -84,6 +97,11 @@ class Ledgered:
             del self._unwritten[0]
         if len(self._unwritten) < before:
             self._ring()
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits for the database that no request is admitted until it has caught up."""
+        return self._lag_bytes() >= self._lag_max
 
     @property
     def unwritten(self) -> int:

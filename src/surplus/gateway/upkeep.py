@@ -1,21 +1,28 @@
-"""What has to happen by itself every second: holds expire, limits are forgotten, alerts are told."""
+"""What has to happen by itself every second: holds expire, limits are forgotten, alerts are told.
+
+What is done once for all processes is done by the one that holds the office.
+"""
 
 import asyncio
 import logging
 from dataclasses import dataclass
 from typing import Final
 
+from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.limits import Limiter
 from surplus.gateway.settlement import Ledgered
 from surplus.kit import outbox
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database, WriteSession
+from surplus.kit.election import Office
 from surplus.kit.errors import SurplusError
 from surplus.ledger import service as ledger
 
 log: Final = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
+CONTROL: Final = "control"
+"""The office of the process that does what is done once."""
 ALERTS: Final = "alerts"
 """The outbox consumer that writes what happened into the log."""
 
@@ -26,8 +33,10 @@ class Upkeep:
 
     database: Database
     clock: Clock
+    office: Office
     limiter: Limiter
     ledgered: Ledgered
+    funds: EscrowFunds
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -36,12 +45,17 @@ class Upkeep:
             self.limiter.sweep(self.clock.monotonic())
             self.ledgered.flush()
             try:
-                if await self.database.read(ledger.any_due, now=self.clock.now()):
-                    await self.database.write(ledger.apply, [], now=self.clock.now())
-                if await self.database.read(outbox.pending, ALERTS, limit=1):
-                    await self.database.write(_tell)
+                await self.funds.tidy()
+                if self.office.token is not None:
+                    await self._once_for_all()
             except SurplusError as error:
                 log.warning("upkeep failed and is tried again", extra={"fields": {"why": error.message}})
+
+    async def _once_for_all(self) -> None:
+        if await self.database.read(ledger.any_due, now=self.clock.now()):
+            await self.office.write(ledger.apply, [], now=self.clock.now())
+        if await self.database.read(outbox.pending, ALERTS, limit=1):
+            await self.office.write(_tell)
 
 
 def _tell(session: WriteSession) -> None:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from surplus.kit.errors import BadRequest
 
+DAY_S = 86_400.0
+
 
 class Clock(Protocol):
     """What time it is, and how long things take."""
@@ -78,6 +80,12 @@ def parse_iso(text: str) -> float:
 def day_of(instant: float) -> str:
     """The UTC day of an instant, `2026-11-21`."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d")
+
+
+def day_span(instant: float) -> tuple[float, float]:
+    """The UTC day of an instant as a half-open interval, in epoch seconds."""
+    start = instant // DAY_S * DAY_S
+    return start, start + DAY_S
 
 
 def month_of(instant: float) -> str:

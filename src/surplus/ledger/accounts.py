@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from surplus.kit.money import MAX_MICRO, format_dollars
 from surplus.ledger.errors import BadCommand, InsufficientFunds, WrongAccount
 from surplus.ledger.evolve import State, legs
-from surplus.ledger.model import Account, Entry, EntryKind, Scope, currency_of, opened
+from surplus.ledger.model import HOUSE, Account, Entry, EntryKind, Scope, currency_of, opened
 
 
 def expect(state: State, scope: Scope) -> Account:
@@ -19,6 +19,11 @@ def expect(state: State, scope: Scope) -> Account:
     if account.kind != scope.kind:
         raise WrongAccount(f"{account.id} is a {account.kind} account, not a {scope.kind} account")
     return account
+
+
+def house(name: str) -> Scope:
+    """One of the operator's own accounts."""
+    return Scope(name, HOUSE[name], None)
 
 
 def opening(seq: int, key: str, scope: Scope, now: float) -> Entry:

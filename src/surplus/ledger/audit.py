@@ -7,7 +7,17 @@ from typing import Final
 from surplus.kit.money import GRAINS_PER_MICRO, settle
 from surplus.ledger.chain import GENESIS, Batch, Link, digest
 from surplus.ledger.evolve import State, evolve, legs
-from surplus.ledger.model import Account, AccountKind, Entry, EntryKind, Hold, HoldState, Verification, currency_of
+from surplus.ledger.model import (
+    Account,
+    AccountKind,
+    Entry,
+    EntryKind,
+    Hold,
+    HoldState,
+    Slice,
+    Verification,
+    currency_of,
+)
 
 PROBLEMS_MAX: Final = 100
 """Problems that are told; after so many more would not help."""
@@ -19,6 +29,8 @@ _KEYS: Final = {
     EntryKind.VOID: "void:",
     EntryKind.EXPIRE: "expire:",
 }
+_NUMBERED: Final = {EntryKind.DRAW, EntryKind.RETURN, EntryKind.RECALL}
+"""Their keys are their numbers."""
 
 
 def flaw(state: State, entry: Entry) -> str | None:
@@ -34,6 +46,8 @@ def _contradiction(state: State, entry: Entry) -> str | None:
     prefix = _KEYS.get(entry.kind)
     if prefix is not None and entry.key != prefix + entry.hold:
         return f"the key {entry.key!r} is not that of hold {entry.hold}"
+    if entry.kind in _NUMBERED and entry.key != f"{entry.kind}:{entry.seq}":
+        return f"the key {entry.key!r} is not that of entry {entry.seq}"
     return _unbalanced(state, entry) or _against_rules(state, entry)
 
 
@@ -53,8 +67,8 @@ def _against_rules(state: State, entry: Entry) -> str | None:
     match entry.kind:
         case EntryKind.OPEN:
             return _bad_opening(state, entry)
-        case EntryKind.LIMIT:
-            return None if entry.account in state.accounts else f"limits {entry.account}, which is not open"
+        case EntryKind.LIMIT | EntryKind.RECALL:
+            return None if entry.account in state.accounts else f"binds {entry.account}, which is not open"
         case EntryKind.TRANSFER:
             return _over_limit(state, (entry.account,), entry.amount_micro)
         case EntryKind.PLACE:
@@ -65,7 +79,19 @@ def _against_rules(state: State, entry: Entry) -> str | None:
             return _bad_charge(state, entry)
         case EntryKind.VOID | EntryKind.EXPIRE:
             return _bad_release(state, entry)
-        case EntryKind.REFUSED:
+        case _:
+            return _against_slices(state, entry)
+
+
+def _against_slices(state: State, entry: Entry) -> str | None:
+    match entry.kind:
+        case EntryKind.DRAW:
+            return _bad_draw(state, entry)
+        case EntryKind.RETURN:
+            return _bad_return(state, entry)
+        case EntryKind.CHARGE:
+            return _bad_batch(state, entry)
+        case _:
             return None
 
 
@@ -117,6 +143,38 @@ def _bad_charge(state: State, entry: Entry) -> str | None:
     charged = 0 if late else min(actual, hold.amount)
     if (entry.amount_micro, entry.overrun_micro) != (charged, actual - charged):
         return f"charges {entry.amount_micro} + {entry.overrun_micro} where {charged} + {actual - charged} is due"
+    return None
+
+
+def _bad_draw(state: State, entry: Entry) -> str | None:
+    present = state.slices.get(entry.hold)
+    if present is not None and (present.scopes, present.holder) != (entry.scopes, entry.ref):
+        return f"draws slice {entry.hold} from other accounts, or for another process, than before"
+    if entry.amount_micro <= 0 or entry.account != entry.scopes[0]:
+        return f"draws nothing into slice {entry.hold}, or for another wallet"
+    return _over_limit(state, entry.scopes, entry.amount_micro)
+
+
+def _bad_return(state: State, entry: Entry) -> str | None:
+    present = state.slices.get(entry.hold)
+    if present is None or present.amount < entry.amount_micro:
+        return f"returns {entry.amount_micro} micro-dollars of slice {entry.hold}, which has less"
+    return None
+
+
+def _bad_batch(state: State, entry: Entry) -> str | None:
+    if entry.cost_micro < 0 or not 0 <= entry.rest_grains < GRAINS_PER_MICRO:
+        return "its cost is no amount"
+    present = state.slices.get(entry.hold)
+    if entry.scopes != (present.scopes if present is not None else ()):
+        return f"charges other accounts than slice {entry.hold} counts in"
+    if entry.amount_micro > (present.amount if present is not None else 0):
+        return f"charges {entry.amount_micro} micro-dollars to slice {entry.hold}, which has less"
+    if entry.account not in state.accounts or (present is not None and present.wallet != entry.account):
+        return f"charges {entry.account}, which is not the wallet of slice {entry.hold}"
+    actual, _ = settle(state.accounts[entry.account].carry, entry.grains)
+    if entry.amount_micro + entry.overrun_micro != actual:
+        return f"charges {entry.amount_micro} + {entry.overrun_micro} where {actual} is due"
     return None
 
 
@@ -201,6 +259,15 @@ class Audit:
             if account != expected:
                 self._tell(self.state.seq, f"by the log there is {expected}, stored is {account}")
         for missing in self.state.accounts.values():
+            self._tell(self.state.seq, f"by the log there is {missing}, nothing is stored")
+
+    def compare_slices(self, stored: Iterable[Slice]) -> None:
+        """All slices of the projection against those of the log."""
+        for one in stored:
+            expected = self.state.slices.pop(one.id, None)
+            if one != expected:
+                self._tell(self.state.seq, f"by the log there is {expected}, stored is {one}")
+        for missing in self.state.slices.values():
             self._tell(self.state.seq, f"by the log there is {missing}, nothing is stored")
 
     def compare_counts(self, holds: int, keys_used_twice: Iterable[tuple[str, int]]) -> None:

@@ -37,6 +37,7 @@ _TRANSFER: Final = {
     "event_at": "event_at",
 }
 _POST: Final = {"hold": "hold", "grains": "grains", "revenue": "counter", "ref": "ref", "event_at": "event_at"}
+_CHARGE: Final = {"grains": "grains", "revenue": "counter", "ref": "ref", "event_at": "event_at"}
 
 BODY: Final[dict[EntryKind, tuple[str, dict[str, str]]]] = {
     EntryKind.OPEN: ("open", {"account": "account", "kind": "account_kind", "limit": "limit_micro"}),
@@ -58,6 +59,10 @@ BODY: Final[dict[EntryKind, tuple[str, dict[str, str]]]] = {
     EntryKind.LATE: ("post", _POST),
     EntryKind.VOID: ("void", {"hold": "hold"}),
     EntryKind.EXPIRE: ("expire", {"hold": "hold"}),
+    EntryKind.DRAW: ("draw", {"slice": "hold", "holder": "ref", "scopes": "scopes", "amount_micro": "amount_micro"}),
+    EntryKind.RETURN: ("return", {"slice": "hold", "amount_micro": "amount_micro"}),
+    EntryKind.CHARGE: ("charge", {"slice": "hold", "wallet": "account", "requests": "requests", **_CHARGE}),
+    EntryKind.RECALL: ("recall", {"account": "account", "amount_micro": "amount_micro"}),
 }
 """Of each kind of entry: the command behind it, and which field of that command is kept in which field of the entry.
 

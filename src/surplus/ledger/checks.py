@@ -5,10 +5,13 @@ from typing import Final
 from surplus.kit.money import MAX_MICRO, ceiling_micro, format_dollars
 from surplus.ledger.commands import (
     RESERVED,
+    ChargeSlice,
     Command,
+    DrawSlice,
     OpenAccount,
     PlaceHold,
     PostHold,
+    ReturnSlice,
     SetLimit,
     Transfer,
     VoidHold,
@@ -32,6 +35,13 @@ def check(command: Command) -> None:
         case VoidHold():
             _name("hold", command.hold)
             _note("reason", command.reason)
+        case DrawSlice():
+            _draw(command)
+        case ReturnSlice():
+            _name("slice", command.slice)
+            _amount("keep_micro", command.keep_micro)
+        case ChargeSlice():
+            _charge(command)
         case Transfer():
             _transfer(command)
         case OpenAccount():
@@ -48,15 +58,44 @@ def _place(command: PlaceHold) -> None:
     _note("ref", command.ref)
     _amount("amount_micro", command.amount_micro)
     _instant("deadline", command.deadline)
-    _scope(command.wallet)
-    if command.wallet.kind is not AccountKind.WALLET:
-        raise BadCommand(f"{command.wallet.account} is no wallet; a hold needs one to pay", param="wallet")
-    for budget in command.budgets:
+    _scopes(command.wallet, command.budgets)
+    if command.wish is not None:
+        _name("slice", command.wish.slice)
+        _name("holder", command.wish.holder)
+        _amount("want_micro", command.wish.want_micro)
+
+
+def _scopes(wallet: Scope, budgets: tuple[Scope, ...]) -> None:
+    _scope(wallet)
+    if wallet.kind is not AccountKind.WALLET:
+        raise BadCommand(f"{wallet.account} is no wallet; a hold needs one to pay", param="wallet")
+    for budget in budgets:
         _scope(budget)
         if budget.kind is not AccountKind.BUDGET:
             raise BadCommand(f"{budget.account} is no budget", param="budgets")
-    if len({command.wallet.account, *(budget.account for budget in command.budgets)}) <= len(command.budgets):
+    if len({wallet.account, *(budget.account for budget in budgets)}) <= len(budgets):
         raise BadCommand("a hold counts once in every account; the same one is named twice", param="budgets")
+
+
+def _draw(command: DrawSlice) -> None:
+    _name("slice", command.slice)
+    _name("holder", command.holder)
+    _scopes(command.wallet, command.budgets)
+    _amount("want_micro", command.want_micro)
+    _amount("hold_micro", command.hold_micro)
+
+
+def _charge(command: ChargeSlice) -> None:
+    _name("slice", command.slice)
+    _name("ref", command.ref)
+    _scope(Scope(command.wallet, AccountKind.WALLET, 0), "wallet")
+    _scope(Scope(command.revenue, AccountKind.REVENUE, None), "revenue")
+    _instant("event_at", command.event_at)
+    for cost in command.costs:
+        if cost.grains < 0:
+            raise BadCommand("a cost cannot be negative; give money back with a transfer", param="grains")
+        _amount("granted_micro", cost.granted_micro)
+    _amount("grains", ceiling_micro(command.grains))
 
 
 def _post(command: PostHold) -> None:

@@ -1,16 +1,16 @@
 """What the ledger can be asked to do. Every command has a key; the same key never has a second effect."""
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from surplus.ledger.model import AccountKind, Scope
 
-RESERVED: Final = ("open:", "hold:", "post:", "void:", "expire:")
+RESERVED: Final = ("open:", "hold:", "post:", "void:", "expire:", "draw:", "return:", "charge:", "recall:")
 """Beginnings of keys that the ledger makes itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAccount:
+class OpenAccount(msgspec.Struct, frozen=True, tag=True):
     """Open an account unless it exists; an existing one keeps its limit (micro-dollars, None: unlimited)."""
 
     key: str
@@ -19,8 +19,7 @@ class OpenAccount:
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class SetLimit:
+class SetLimit(msgspec.Struct, frozen=True, tag=True):
     """Change how far below zero an account may go. What is in use beyond a lower limit stays, and only shrinks."""
 
     key: str
@@ -28,8 +27,7 @@ class SetLimit:
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True, tag=True):
     """Move money from `debit` to `credit`, which have one currency. A refused key stays refused."""
 
     key: str
@@ -41,9 +39,20 @@ class Transfer:
     event_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceHold:
-    """Set `amount_micro` aside in the wallet and in every budget, or nowhere, until `deadline`."""
+class Wish(msgspec.Struct, frozen=True):
+    """Rather than one hold, its process would like `want_micro` in the slice, to grant this and later ones from."""
+
+    slice: str
+    holder: str
+    want_micro: int
+
+
+class PlaceHold(msgspec.Struct, frozen=True, tag=True):
+    """Set `amount_micro` aside in the wallet and in every budget, or nowhere, until `deadline`.
+
+    With a `wish`, a slice is drawn instead wherever there is money enough. Where there is too little because slices
+    have it, it is asked back first, unless the command is `final`.
+    """
 
     hold: str
     wallet: Scope
@@ -51,14 +60,15 @@ class PlaceHold:
     amount_micro: int
     deadline: float
     ref: str
+    wish: Wish | None = None
+    final: bool = False
 
     @property
     def key(self) -> str:
         return f"hold:{self.hold}"
 
 
-@dataclass(frozen=True, slots=True)
-class PostHold:
+class PostHold(msgspec.Struct, frozen=True, tag=True):
     """End a hold by charging its exact cost (`grains`), at most what was held, to the account `revenue`."""
 
     hold: str
@@ -72,8 +82,7 @@ class PostHold:
         return f"post:{self.hold}"
 
 
-@dataclass(frozen=True, slots=True)
-class VoidHold:
+class VoidHold(msgspec.Struct, frozen=True, tag=True):
     """End a hold without a charge. The reason is a remark: a repeat with another reason is still a repeat."""
 
     hold: str
@@ -84,4 +93,60 @@ class VoidHold:
         return f"void:{self.hold}"
 
 
-Command = OpenAccount | SetLimit | Transfer | PlaceHold | PostHold | VoidHold
+class DrawSlice(msgspec.Struct, frozen=True, tag=True):
+    """Add up to `want_micro` to a slice, which is opened if need be; nothing where money is scarce.
+
+    `hold_micro` is the largest hold that the process grants at present.
+    """
+
+    slice: str
+    holder: str
+    wallet: Scope
+    budgets: tuple[Scope, ...]
+    want_micro: int
+    hold_micro: int
+
+    @property
+    def key(self) -> str:
+        return f"draw:{self.slice}"
+
+
+class ReturnSlice(msgspec.Struct, frozen=True, tag=True):
+    """Give back all of a slice but `keep_micro`, which its holder has granted to requests."""
+
+    slice: str
+    keep_micro: int
+
+    @property
+    def key(self) -> str:
+        return f"return:{self.slice}"
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What one request cost, and what was granted to it: at most that is charged."""
+
+    grains: int
+    granted_micro: int
+
+
+class ChargeSlice(msgspec.Struct, frozen=True, tag=True):
+    """Charge requests that a slice granted holds to, in their order, as one entry; once per `ref`."""
+
+    slice: str
+    wallet: str
+    costs: tuple[Cost, ...]
+    revenue: str
+    ref: str
+    event_at: float
+
+    @property
+    def key(self) -> str:
+        return f"charge:{self.ref}"
+
+    @property
+    def grains(self) -> int:
+        """The exact cost of all the requests."""
+        return sum(cost.grains for cost in self.costs)
+
+
+Command = OpenAccount | SetLimit | Transfer | PlaceHold | PostHold | VoidHold | DrawSlice | ReturnSlice | ChargeSlice

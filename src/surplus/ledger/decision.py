@@ -6,7 +6,18 @@ from surplus.kit.errors import IdempotencyConflict, SurplusError
 from surplus.ledger.chain import difference
 from surplus.ledger.errors import InsufficientFunds, UnknownAccount
 from surplus.ledger.evolve import State
-from surplus.ledger.model import Entry, EntryKind, LimitSet, Opened, Outcome, Placed, Posted, Transferred, Voided
+from surplus.ledger.model import (
+    Charged,
+    Entry,
+    EntryKind,
+    LimitSet,
+    Opened,
+    Outcome,
+    Placed,
+    Posted,
+    Transferred,
+    Voided,
+)
 
 
 class Decision(NamedTuple):
@@ -47,6 +58,10 @@ def _first_answer(state: State, earlier: Entry) -> Outcome | SurplusError:
             return Posted(earlier.hold, earlier.amount_micro, earlier.overrun_micro, first=False)
         case EntryKind.VOID | EntryKind.EXPIRE:
             return Voided(earlier.hold, first=False)
+        case EntryKind.CHARGE:
+            return Charged(earlier.hold, (), (), first=False)
+        case EntryKind.DRAW | EntryKind.RETURN | EntryKind.RECALL:
+            raise AssertionError("keys of these entries are numbers of the log, which no command has")
 
 
 def _first_refusal(earlier: Entry) -> SurplusError:

@@ -14,6 +14,7 @@ from surplus.ledger.model import (
     EntryKind,
     Hold,
     HoldState,
+    Slice,
     opened,
 )
 
@@ -28,9 +29,11 @@ class State:
     seq: int
     accounts: dict[str, Account] = field(default_factory=dict[str, Account])
     holds: dict[str, Hold] = field(default_factory=dict[str, Hold])
+    slices: dict[str, Slice] = field(default_factory=dict[str, Slice])
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
     changed_accounts: set[str] = field(default_factory=set[str])
     changed_holds: set[str] = field(default_factory=set[str])
+    changed_slices: set[str] = field(default_factory=set[str])
 
 
 class Leg(NamedTuple):
@@ -47,7 +50,7 @@ def legs(entry: Entry) -> tuple[Leg, ...]:
         case EntryKind.TRANSFER:
             moved = entry.amount_micro
             return Leg(entry.account, entry.currency, -moved), Leg(entry.counter, entry.currency, moved)
-        case EntryKind.POST | EntryKind.LATE:
+        case EntryKind.POST | EntryKind.LATE | EntryKind.CHARGE:
             return _charge_legs(entry)
         case _:
             return ()
@@ -102,7 +105,57 @@ def evolve(state: State, entry: Entry) -> None:
             _rise(state, _end(state, entry, HoldState.VOIDED, entry.booked_at).scopes)
         case EntryKind.EXPIRE:
             _rise(state, _end(state, entry, HoldState.EXPIRED, entry.event_at).scopes)
+        case _:
+            _evolve_slice(state, entry)
     state.seq = entry.seq
+
+
+def _evolve_slice(state: State, entry: Entry) -> None:
+    match entry.kind:
+        case EntryKind.DRAW:
+            _draw(state, entry)
+        case EntryKind.RETURN:
+            state.slices[entry.hold].returned = True
+            _rise(state, _take(state, entry))
+        case EntryKind.CHARGE:
+            scopes = _take(state, entry)
+            _charge(state, entry)
+            _rise(state, scopes)
+        case EntryKind.RECALL:
+            account = state.accounts[entry.account]
+            account.recalled_seq, account.recalled_at = entry.seq, entry.booked_at
+            account.scarce_micro = entry.amount_micro
+            state.changed_accounts.add(account.id)
+        case _:
+            raise AssertionError(f"no rule lets {entry.kind} happen")
+
+
+def _draw(state: State, entry: Entry) -> None:
+    present = state.slices.setdefault(entry.hold, Slice(entry.hold, entry.ref, entry.scopes, 0, entry.seq))
+    present.amount += entry.amount_micro
+    present.drawn_seq, present.returned = entry.seq, False
+    _slice(state, present, entry.amount_micro)
+
+
+def _take(state: State, entry: Entry) -> tuple[str, ...]:
+    """Take money out of a slice; answers its scopes. One that was forgotten has none, and nothing is taken."""
+    present = state.slices.get(entry.hold)
+    if present is None:
+        return ()
+    present.amount -= entry.amount_micro
+    _slice(state, present, -entry.amount_micro)
+    if present.amount == 0:
+        del state.slices[entry.hold]
+    return present.scopes
+
+
+def _slice(state: State, present: Slice, delta: int) -> None:
+    state.changed_slices.add(present.id)
+    for scope in present.scopes:
+        account = state.accounts[scope]
+        account.held += delta
+        account.sliced += delta
+    state.changed_accounts.update(present.scopes)
 
 
 def _set_limit(state: State, entry: Entry) -> None:

@@ -1,14 +1,14 @@
 """Placing, posting, voiding and expiring holds: what each does to the ledger as it is. Pure."""
 
 from surplus.kit.money import GRAINS_PER_MICRO, settle
-from surplus.ledger.accounts import check_room, check_total, expect, openings, shortage
+from surplus.ledger import slices
+from surplus.ledger.accounts import check_room, check_total, expect, house, openings, shortage
 from surplus.ledger.commands import PlaceHold, PostHold, VoidHold
 from surplus.ledger.decision import Decision, repeated
-from surplus.ledger.errors import BadCommand, UnknownHold
+from surplus.ledger.errors import BadCommand, InsufficientFunds, UnknownHold
 from surplus.ledger.evolve import State
 from surplus.ledger.model import (
     BUDGETED,
-    HOUSE,
     OVERRUN,
     AccountKind,
     Entry,
@@ -25,7 +25,10 @@ from surplus.ledger.model import (
 
 
 def place(state: State, command: PlaceHold, now: float) -> Decision:
-    """Hold the amount in every scope. Raises InsufficientFunds (wallet first, then budgets by name), WrongAccount."""
+    """Hold the amount in every scope, or draw the slice that it wishes for, or ask slices to give back what is idle.
+
+    Raises InsufficientFunds (wallet first, then budgets by name), WrongAccount.
+    """
     scopes = (command.wallet, *sorted(command.budgets, key=lambda scope: scope.account))
     opened = openings(state, scopes, state.seq, now)
     entry = Entry(
@@ -46,13 +49,33 @@ def place(state: State, command: PlaceHold, now: float) -> Decision:
         return repeat
     if entry.deadline <= now:
         raise BadCommand(f"the deadline of hold {command.hold} is not in the future", param="deadline")
+    if command.wish is not None:
+        wish, hold = command.wish, command.amount_micro
+        amount = slices.drawable(state, scopes, hold=hold, want=max(wish.want_micro, hold), now=now)
+        drawn = slices.drawn(state, wish.slice, wish.holder, scopes, amount, now)
+        if drawn.entries:
+            return drawn
+    short = [found for scope in scopes if (found := shortage(expect(state, scope), command.amount_micro)) is not None]
+    if short:
+        return _short(state, command, short, now)
     for scope in scopes:
-        account = expect(state, scope)
-        short = shortage(account, command.amount_micro)
-        if short is not None:
-            raise short
-        check_total(account.id, account.held + command.amount_micro)
+        check_total(scope.account, expect(state, scope).held + command.amount_micro)
     return Decision((*opened, entry), Placed(command.hold, HoldState.PLACED, first=True))
+
+
+def _short(state: State, command: PlaceHold, short: list[InsufficientFunds], now: float) -> Decision:
+    """Refuse, unless slices may have what is missing: then they are asked first."""
+    helps = all(one.needed_micro <= one.available_micro + _sliced(state, one.account) for one in short)
+    if helps and not command.final:
+        recall = slices.recall(state, [one.account for one in short], command.amount_micro, now)
+        if recall is not None:
+            return recall
+    raise short[0]
+
+
+def _sliced(state: State, name: str) -> int:
+    account = state.accounts.get(name)
+    return 0 if account is None else account.sliced
 
 
 def post(state: State, command: PostHold, now: float) -> Decision:
@@ -63,7 +86,7 @@ def post(state: State, command: PostHold, now: float) -> Decision:
     hold = _find(state, command.hold)
     expired = (expiry(state, hold, now),) if _is_due(hold, now) else ()
     revenue = Scope(command.revenue, AccountKind.REVENUE, None)
-    houses = [revenue, *(Scope(name, HOUSE[name], None) for name in (OVERRUN, BUDGETED))]
+    houses = [revenue, house(OVERRUN), house(BUDGETED)]
     opened = openings(state, houses, state.seq + len(expired), now)
     wallet = state.accounts[hold.wallet]
     actual, _ = settle(wallet.carry, command.grains)

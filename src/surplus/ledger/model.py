@@ -48,8 +48,7 @@ def currency_of(kind: AccountKind) -> str:
     return USD_BUDGET if kind in (AccountKind.BUDGET, AccountKind.BUDGETED) else USD
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """An account that a hold counts in. It is opened with this kind and limit where it does not exist yet.
 
     `limit` (micro-dollars, None: unlimited) has no effect on an account that exists.
@@ -74,7 +73,9 @@ class Account:
     """The running totals of one account. `limit` is how far below zero it may go (None: without end).
 
     `floor` is the least that balance - held may be: -limit, or less while a limit that was lowered is below what is in
-    use already. `carry` is the part of a micro-dollar not charged yet, in grains.
+    use already. `carry` is the part of a micro-dollar not charged yet, in grains. `sliced` is the part of `held` that
+    lies in slices. `recalled_seq` is the entry that last asked for them back, at `recalled_at`, because `scarce_micro`
+    were needed.
     """
 
     id: str
@@ -86,6 +87,10 @@ class Account:
     debits: int = 0
     held: int = 0
     carry: int = 0
+    sliced: int = 0
+    recalled_seq: int = 0
+    recalled_at: float = 0.0
+    scarce_micro: int = 0
 
     @property
     def net(self) -> int:
@@ -123,6 +128,27 @@ class Hold:
         return self.scopes[0]
 
 
+@dataclass(slots=True)
+class Slice:
+    """Money set aside in every one of `scopes` (the wallet first) for a process, `holder`, to grant holds from.
+
+    It is there while it has money. `amount` is what it has (micro-dollars), `drawn_seq` the entry that last added to
+    it. `returned` says that its holder has given back, since then, what it did not need.
+    """
+
+    id: str
+    holder: str
+    scopes: tuple[str, ...]
+    amount: int
+    drawn_seq: int
+    returned: bool = False
+
+    @property
+    def wallet(self) -> str:
+        """The account that pays."""
+        return self.scopes[0]
+
+
 class EntryKind(StrEnum):
     """What an entry of the log says happened."""
 
@@ -135,6 +161,10 @@ class EntryKind(StrEnum):
     LATE = "late"  # a post that came after its hold had expired: all of it is overrun
     VOID = "void"
     EXPIRE = "expire"
+    DRAW = "draw"  # money into a slice
+    RETURN = "return"  # money out of a slice, back to where it came from
+    CHARGE = "charge"  # many requests of one slice
+    RECALL = "recall"  # an account is scarce: what is idle in its slices is asked for
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -142,7 +172,8 @@ class Entry(msgspec.Struct, frozen=True):
 
     `account` is who pays (wallet, debit side) or what is opened or limited, `counter` who receives. A cost is exact:
     `cost_micro * GRAINS_PER_MICRO + rest_grains`. `event_at` is when it happened, `booked_at` when it was written.
-    `scopes` are the accounts of a hold, the wallet first; of a refused transfer, the account that refused.
+    `scopes` are the accounts of a hold or slice, the wallet first; of a refused transfer, the account that refused.
+    `hold` is a hold or a slice; of a slice, `ref` is its holder. `requests` is how many a charge is for.
     """
 
     seq: int
@@ -167,6 +198,7 @@ class Entry(msgspec.Struct, frozen=True):
     code: str = ""
     reason: str = ""
     ref: str = ""
+    requests: int = 0
 
     @property
     def grains(self) -> int:
@@ -174,8 +206,7 @@ class Entry(msgspec.Struct, frozen=True):
         return self.cost_micro * GRAINS_PER_MICRO + self.rest_grains
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True, tag=True):
     """The account exists; `limit` is its present one. `first` is False where it existed before."""
 
     account: str
@@ -183,8 +214,7 @@ class Opened:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LimitSet:
+class LimitSet(msgspec.Struct, frozen=True, tag=True):
     """The limit of the account was set."""
 
     account: str
@@ -192,8 +222,7 @@ class LimitSet:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Transferred:
+class Transferred(msgspec.Struct, frozen=True, tag=True):
     """The money moved, in the entry `seq`."""
 
     key: str
@@ -201,8 +230,7 @@ class Transferred:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True, tag=True):
     """The hold was placed. A repeat has `first` False and says in `state` what has become of the hold since."""
 
     hold: str
@@ -210,8 +238,7 @@ class Placed:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(msgspec.Struct, frozen=True, tag=True):
     """The hold ended by a charge, or (`charged_micro` 0, hold expired) the cost came too late and is all overrun."""
 
     hold: str
@@ -220,27 +247,60 @@ class Posted:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Voided:
+class Voided(msgspec.Struct, frozen=True, tag=True):
     """The hold ended without a charge."""
 
     hold: str
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(msgspec.Struct, frozen=True, tag=True):
     """The hold had ended at its deadline before it was voided."""
 
     hold: str
 
 
-Outcome = Opened | LimitSet | Transferred | Placed | Posted | Voided | Expired
+class Drawn(msgspec.Struct, frozen=True, tag=True):
+    """`drawn_micro` more are in the slice; 0 where the money is too scarce for slices, and nothing happened."""
+
+    slice: str
+    drawn_micro: int
+
+
+class Returned(msgspec.Struct, frozen=True, tag=True):
+    """`returned_micro` of the slice went back."""
+
+    slice: str
+    returned_micro: int
+
+
+class Charged(msgspec.Struct, frozen=True, tag=True):
+    """What each of the requests was charged, and what of its cost is overrun (micro-dollars, as asked, in order).
+
+    Of a repeat both are empty, and `first` is False.
+    """
+
+    slice: str
+    charged_micro: tuple[int, ...]
+    overrun_micro: tuple[int, ...]
+    first: bool
+
+
+class Recalled(msgspec.Struct, frozen=True, tag=True):
+    """Nothing is held yet: idle money of `accounts` is being asked back from slices. Try again when it is there."""
+
+    accounts: tuple[str, ...]
+
+
+Outcome = Opened | LimitSet | Transferred | Placed | Posted | Voided | Expired | Drawn | Returned | Charged | Recalled
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """An account as of an instant, in micro-dollars; holds whose deadline has passed are not in `held`."""
+    """An account as of an instant, in micro-dollars.
+
+    `held` is what requests hold: neither holds whose deadline has passed, nor what is idle in slices.
+    """
 
     account: str
     credits: int

@@ -1,15 +1,28 @@
 """The use-cases of the ledger: apply a batch, read, verify, rebuild."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final
 
-from surplus.kit import outbox
+from surplus.kit import outbox, revisions
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.errors import SurplusError
+from surplus.kit.money import MAX_MICRO
 from surplus.ledger import store
 from surplus.ledger.audit import Audit, flaw
-from surplus.ledger.commands import Command, OpenAccount, PlaceHold, PostHold, SetLimit, Transfer, VoidHold
+from surplus.ledger.commands import (
+    ChargeSlice,
+    Command,
+    DrawSlice,
+    OpenAccount,
+    PlaceHold,
+    PostHold,
+    ReturnSlice,
+    SetLimit,
+    Transfer,
+    VoidHold,
+)
 from surplus.ledger.decide import decide
 from surplus.ledger.errors import LedgerBroken, UnknownAccount, UnknownHold
 from surplus.ledger.evolve import State, concerned, evolve
@@ -24,6 +37,7 @@ from surplus.ledger.model import (
     EntryKind,
     Hold,
     Outcome,
+    Slice,
     Verification,
 )
 
@@ -31,6 +45,9 @@ EXPIRED_PER_BATCH: Final = 1000
 """Holds that one batch expires at most; the rest count as held until their turn, which refuses too much at worst."""
 
 OVERRUN_TOPIC: Final = "ledger.overrun"
+
+RECALL_TOPIC: Final = "recall"
+"""The revision topic: slices that have to give back what is idle."""
 
 _WALKED: Final = frozenset({AccountKind.BUDGET, AccountKind.BUDGETED, AccountKind.OVERRUN})
 
@@ -59,6 +76,8 @@ def apply(session: WriteSession, commands: Sequence[Command], *, now: float) -> 
     if written:
         store.append(session, last.hash, written)
         store.save(session, state)
+        if any(entry.kind is EntryKind.RECALL for entry in written):
+            revisions.bump(session, RECALL_TOPIC)
         for entry in written:
             if entry.overrun_micro:
                 outbox.publish(session, OVERRUN_TOPIC, _overrun(state, entry), now=now)
@@ -67,27 +86,66 @@ def apply(session: WriteSession, commands: Sequence[Command], *, now: float) -> 
 
 def _load(session: WriteSession, commands: Sequence[Command], seq: int, now: float) -> tuple[State, list[Hold]]:
     """Everything that the commands and the holds that are due can touch, and those holds."""
-    entries = store.entries_by_key(session, [command.key for command in commands])
+    entries = store.entries_by_key(session, [key for command in commands if (key := _key(command)) is not None])
     wanted = [command.hold for command in commands if isinstance(command, PostHold | VoidHold)]
     wanted += [entry.hold for entry in entries.values() if entry.kind is EntryKind.PLACE]
     holds = store.holds(session, wanted)
     due = [holds.setdefault(hold.id, hold) for hold in store.due(session, now, limit=EXPIRED_PER_BATCH)]
-    names = {name for hold in holds.values() for name in hold.scopes}
+    slices = _slices(session, commands)
+    names = {name for hold in (*holds.values(), *slices.values()) for name in hold.scopes}
     names.update(chain.from_iterable(_accounts_of(command) for command in commands))
-    return State(seq, store.accounts(session, names), holds, entries), due
+    accounts = store.accounts(session, names)
+    scarce = _scarce(commands, accounts)
+    if scarce:
+        over = store.slices_over(session, scarce)
+        slices |= over
+        accounts |= store.accounts(session, {name for one in over.values() for name in one.scopes} - accounts.keys())
+    return State(seq, accounts, holds, slices, entries), due
+
+
+def _key(command: Command) -> str | None:
+    """Under what an earlier entry of the command would be found. Drawing and returning bring a slice to a state."""
+    return None if isinstance(command, DrawSlice | ReturnSlice) else command.key
+
+
+def _slices(session: WriteSession, commands: Sequence[Command]) -> dict[str, Slice]:
+    wanted = {command.slice for command in commands if isinstance(command, DrawSlice | ReturnSlice | ChargeSlice)}
+    wanted.update(command.wish.slice for command in commands if isinstance(command, PlaceHold) and command.wish)
+    return store.slices(session, wanted) if wanted else {}
+
+
+def _scarce(commands: Sequence[Command], accounts: Mapping[str, Account]) -> set[str]:
+    """The accounts whose slices may be asked to give back, should these commands hold as much as they can."""
+    wanted: defaultdict[str, int] = defaultdict(int)
+    for command in commands:
+        if isinstance(command, PlaceHold):
+            most = max(command.amount_micro, command.wish.want_micro if command.wish is not None else 0)
+            for name in _accounts_of(command):
+                wanted[name] += most
+        elif isinstance(command, DrawSlice):
+            for name in _accounts_of(command):
+                wanted[name] += command.want_micro
+        elif isinstance(command, Transfer):
+            wanted[command.debit] += command.amount_micro
+        elif isinstance(command, SetLimit):
+            wanted[command.account] += MAX_MICRO  # it may leave nothing
+    found = {name: accounts[name] for name in wanted if name in accounts}
+    return {name for name, account in found.items() if account.sliced and not account.covers(wanted[name])}
 
 
 def _accounts_of(command: Command) -> tuple[str, ...]:
     match command:
-        case PlaceHold():
+        case PlaceHold() | DrawSlice():
             return command.wallet.account, *(budget.account for budget in command.budgets)
+        case ChargeSlice():
+            return command.wallet, command.revenue, OVERRUN, BUDGETED
         case PostHold():
             return command.revenue, OVERRUN, BUDGETED
         case Transfer():
             return command.debit, command.credit
         case OpenAccount() | SetLimit():
             return (command.account,)
-        case VoidHold():
+        case VoidHold() | ReturnSlice():
             return ()
 
 
@@ -97,7 +155,7 @@ def _overrun(state: State, entry: Entry) -> dict[str, object]:
         "hold": entry.hold,
         "wallet": entry.account,
         "ref": entry.ref,
-        "held_micro": state.holds[entry.hold].amount,
+        "held_micro": state.holds[entry.hold].amount if entry.hold in state.holds else None,
         "charged_micro": entry.amount_micro,
         "overrun_micro": entry.overrun_micro,
         "late": entry.kind is EntryKind.LATE,
@@ -120,7 +178,32 @@ def balances(session: ReadSession, accounts: Iterable[str], *, now: float) -> di
         for scope in hold.scopes:
             if scope in found:
                 found[scope].held -= hold.amount
+    for name, idle in store.idle(session, [name for name, account in found.items() if account.sliced]).items():
+        found[name].held -= idle
     return {name: _balance(account) for name, account in found.items()}
+
+
+def spent(session: ReadSession, accounts: Iterable[str]) -> dict[str, int]:
+    """What those of the accounts that exist have paid since they were opened, in micro-dollars."""
+    return {name: account.debits for name, account in store.accounts(session, accounts).items()}
+
+
+def grant(session: WriteSession, granted: Mapping[str, int]) -> None:
+    """What of each slice its holder has granted to requests (micro-dollars): the rest is shown as available.
+
+    Says nothing of slices that have no money any more.
+    """
+    store.set_grants(session, granted)
+
+
+def slices_of(session: ReadSession, holder: str) -> list[Slice]:
+    """The slices of a process, by id."""
+    return store.slices_held(session, holder)
+
+
+def recalled(session: ReadSession, holder: str) -> list[str]:
+    """Slices of a process that have to give back what is idle, because an account has become scarce."""
+    return store.recalled(session, holder)
 
 
 def _balance(account: Account) -> Balance:
@@ -184,6 +267,7 @@ def _audit(session: ReadSession, audit: Audit) -> None:
     rest = list(audit.state.holds)
     audit.compare_holds(rest, store.holds(session, rest))
     audit.compare_accounts(store.all_accounts(session))
+    audit.compare_slices(store.all_slices(session))
     audit.compare_counts(store.hold_count(session), store.keys_used_twice(session))
 
 
@@ -194,8 +278,9 @@ def rebuild(session: WriteSession) -> None:
         log = [entry for entry, _ in page]
         names = set(chain.from_iterable(concerned(entry) for entry in log))
         holds = store.holds(session, {entry.hold for entry in log})
-        names.update(name for hold in holds.values() for name in hold.scopes)
-        state = State(log[0].seq - 1, store.accounts(session, names), holds)
+        slices = store.slices(session, {entry.hold for entry in log})
+        names.update(name for hold in (*holds.values(), *slices.values()) for name in hold.scopes)
+        state = State(log[0].seq - 1, store.accounts(session, names), holds, slices)
         for entry in log:
             problem = flaw(state, entry)
             if problem is not None:

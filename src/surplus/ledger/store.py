@@ -3,12 +3,12 @@
 Statements are made once, with lists of values as expanding parameters: SQLAlchemy then compiles each of them once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BindParameter, bindparam, func, select
+from sqlalchemy import BindParameter, bindparam, case, func, select
 
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.db.session import AnyRow, AnySelect
@@ -16,7 +16,7 @@ from surplus.ledger import tables
 from surplus.ledger.chain import GENESIS, Batch, digest, link
 from surplus.ledger.errors import LedgerBroken
 from surplus.ledger.evolve import State
-from surplus.ledger.model import Account, AccountKind, Entry, EntryKind, Hold, HoldState
+from surplus.ledger.model import Account, AccountKind, Entry, EntryKind, Hold, HoldState, Slice
 
 PAGE: Final = 1000
 NAMES_MAX: Final = 10_000
@@ -27,6 +27,7 @@ _KIND: Final = FIELDS.index("kind")
 _SCOPES: Final = FIELDS.index("scopes")
 
 _log, _batches, _accounts, _holds = tables.entries.c, tables.batches.c, tables.accounts.c, tables.holds.c
+_slices, _scopes, _grants = tables.slices.c, tables.slice_scopes.c, tables.grants.c
 _ENTRY: Final = [_log[name] for name in FIELDS]
 _BATCH: Final = [_batches.first_seq, _batches.last_seq, _batches.previous, _batches.hash]
 _ACCOUNT: Final = [
@@ -39,6 +40,10 @@ _ACCOUNT: Final = [
     _accounts.debits,
     _accounts.held,
     _accounts.carry_grains,
+    _accounts.sliced,
+    _accounts.recalled_seq,
+    _accounts.recalled_at,
+    _accounts.scarce_micro,
 ]
 _HOLD: Final = [
     _holds.id,
@@ -53,11 +58,40 @@ _HOLD: Final = [
     _holds.ended_at,
 ]
 
+_SLICE: Final = [_slices.id, _slices.holder, _slices.scopes, _slices.amount_micro, _slices.drawn_seq, _slices.returned]
+
 _NAMES: Final[BindParameter[Any]] = bindparam("names", expanding=True)
 _HEAD: Final = select(*_BATCH).order_by(_batches.last_seq.desc()).limit(1)
 _ENTRIES_BY_KEY: Final = select(*_ENTRY).where(_log.key.in_(_NAMES))
 _ACCOUNTS_BY_ID: Final = select(*_ACCOUNT).where(_accounts.id.in_(_NAMES))
 _HOLDS_BY_ID: Final = select(*_HOLD).where(_holds.id.in_(_NAMES))
+_SLICE_IDS: Final = select(_slices.id).where(_slices.id.in_(_NAMES)).order_by(_slices.id)
+_SLICES_BY_ID: Final = select(*_SLICE).where(_slices.id.in_(_NAMES))
+_SLICES_OVER: Final = (
+    select(*_SLICE).where(_slices.id.in_(select(_scopes.slice).where(_scopes.account.in_(_NAMES)))).order_by(_slices.id)
+)
+_SLICE_PAGE: Final = (
+    select(*_SLICE).where(_slices.id > bindparam("after")).order_by(_slices.id).limit(bindparam("size"))
+)
+_SLICES_HELD: Final = select(*_SLICE).where(_slices.holder == bindparam("holder")).order_by(_slices.id)
+_RECALLED: Final = (
+    select(_slices.id)
+    .distinct()
+    .join(tables.slice_scopes, _scopes.slice == _slices.id)
+    .join(tables.accounts, _accounts.id == _scopes.account)
+    .where(
+        _slices.holder == bindparam("holder"), _slices.returned.is_(False), _accounts.recalled_seq > _slices.drawn_seq
+    )
+    .order_by(_slices.id)
+)
+_GRANTED: Final = func.coalesce(_grants.granted_micro, 0)
+_IDLE: Final = (
+    select(_scopes.account, func.sum(case((_slices.amount_micro > _GRANTED, _slices.amount_micro - _GRANTED), else_=0)))
+    .join(tables.slices, _slices.id == _scopes.slice)
+    .join(tables.grants, _grants.slice == _slices.id, isouter=True)
+    .where(_scopes.account.in_(_NAMES))
+    .group_by(_scopes.account)
+)
 _PLACED: Final = _holds.state == HoldState.PLACED.value
 _DUE: Final = select(*_HOLD).where(_PLACED, _holds.deadline <= bindparam("now")).order_by(_holds.deadline, _holds.id)
 _SOME_DUE: Final = _DUE.limit(bindparam("size"))
@@ -74,6 +108,19 @@ _ACCOUNT_PAGE: Final = (
 _KEY_TWICE: Final = select(_log.key, func.max(_log.seq)).group_by(_log.key).having(func.count() > 1).limit(PAGE)
 _NEWEST: Final = select(_log.booked_at).order_by(_log.seq.desc()).limit(1)
 _HOLD_COUNT: Final = select(func.count()).select_from(tables.holds)
+
+_MUTABLE: Final = [
+    "limit_micro",
+    "floor_micro",
+    "credits",
+    "debits",
+    "held",
+    "carry_grains",
+    "sliced",
+    "recalled_seq",
+    "recalled_at",
+    "scarce_micro",
+]
 
 _encode: Final = msgspec.json.encode
 _names: Final = msgspec.json.Decoder(tuple[str, ...])
@@ -99,6 +146,38 @@ def accounts(session: ReadSession, ids: Iterable[str]) -> dict[str, Account]:
 def holds(session: ReadSession, ids: Iterable[str]) -> dict[str, Hold]:
     """Those of the holds that exist, by id."""
     return {row[0]: _hold(row) for row in _by_names(session, _HOLDS_BY_ID, ids)}
+
+
+def slices(session: ReadSession, ids: Iterable[str]) -> dict[str, Slice]:
+    """Those of the slices that have money, by id."""
+    return {row[0]: _slice(row) for row in _by_names(session, _SLICES_BY_ID, ids)}
+
+
+def slices_over(session: ReadSession, accounts: Iterable[str]) -> dict[str, Slice]:
+    """All slices that count in any of these accounts, by id."""
+    return {row[0]: _slice(row) for row in _by_names(session, _SLICES_OVER, accounts)}
+
+
+def slices_held(session: ReadSession, holder: str) -> list[Slice]:
+    """The slices of a process, by id."""
+    return [_slice(row) for row in session.all(_SLICES_HELD, {"holder": holder})]
+
+
+def recalled(session: ReadSession, holder: str) -> list[str]:
+    """The slices of a process that an account has asked for since they were drawn."""
+    return [row[0] for row in session.all(_RECALLED, {"holder": holder})]
+
+
+def idle(session: ReadSession, accounts: Iterable[str]) -> dict[str, int]:
+    """What lies in slices of these accounts and is granted to no request, as far as their holders have told."""
+    return {row[0]: int(row[1]) for row in _by_names(session, _IDLE, accounts)}
+
+
+def set_grants(session: WriteSession, granted: Mapping[str, int]) -> None:
+    """Write down what of each of those slices that exist is granted to requests (micro-dollars)."""
+    there = [row[0] for row in _by_names(session, _SLICE_IDS, granted)]
+    rows = [{"slice": name, "granted_micro": granted[name]} for name in there]
+    session.upsert(tables.grants, rows, replace=["granted_micro"])
 
 
 def entries_by_key(session: ReadSession, keys: Iterable[str]) -> dict[str, Entry]:
@@ -155,6 +234,14 @@ def all_accounts(session: ReadSession) -> Iterator[Account]:
         after = rows[-1].id
 
 
+def all_slices(session: ReadSession) -> Iterator[Slice]:
+    """Every slice of the projection, by id."""
+    after = ""
+    while rows := session.all(_SLICE_PAGE, {"after": after, "size": PAGE}):
+        yield from (_slice(row) for row in rows)
+        after = rows[-1].id
+
+
 def keys_used_twice(session: ReadSession) -> list[tuple[str, int]]:
     """Keys that more than one entry has, each with the last such seq. The unique index forbids them."""
     return [(row[0], row[1]) for row in session.all(_KEY_TWICE)]
@@ -177,18 +264,34 @@ def save(session: WriteSession, state: State) -> None:
     session.upsert(
         tables.accounts,
         [_account_row(state.accounts[name]) for name in sorted(state.changed_accounts)],
-        replace=["limit_micro", "floor_micro", "credits", "debits", "held", "carry_grains"],
+        replace=_MUTABLE,
     )
     session.upsert(
         tables.holds,
         [_hold_row(state.holds[name]) for name in sorted(state.changed_holds)],
         replace=["state", "posted_micro", "overrun_micro", "ended_at"],
     )
+    _save_slices(session, state)
+
+
+def _save_slices(session: WriteSession, state: State) -> None:
+    changed = sorted(state.changed_slices)
+    there = [state.slices[name] for name in changed if name in state.slices]
+    gone = [name for name in changed if name not in state.slices]
+    session.upsert(tables.slices, [_slice_row(one) for one in there], replace=["amount_micro", "drawn_seq", "returned"])
+    links = [{"account": account, "slice": one.id} for one in there for account in one.scopes]
+    session.insert_new(tables.slice_scopes, links)
+    if gone:
+        session.execute(tables.slices.delete().where(_slices.id.in_(gone)))
+        session.execute(tables.slice_scopes.delete().where(_scopes.slice.in_(gone)))
+        session.execute(tables.grants.delete().where(_grants.slice.in_(gone)))
 
 
 def drop_projections(session: WriteSession) -> None:
     """Delete what a replay of the log makes again."""
     session.drop_rows(tables.holds)
+    session.drop_rows(tables.slices)
+    session.drop_rows(tables.slice_scopes)
     session.drop_rows(tables.accounts)
 
 
@@ -229,6 +332,29 @@ def _account_row(account: Account) -> dict[str, Any]:
         "debits": account.debits,
         "held": account.held,
         "carry_grains": account.carry,
+        "sliced": account.sliced,
+        "recalled_seq": account.recalled_seq,
+        "recalled_at": account.recalled_at,
+        "scarce_micro": account.scarce_micro,
+    }
+
+
+def _slice(row: Sequence[Any]) -> Slice:
+    name, holder, scopes, amount, drawn_seq, returned = row
+    try:
+        return Slice(name, holder, _names.decode(scopes), amount, drawn_seq, bool(returned))
+    except (ValueError, msgspec.DecodeError) as error:
+        raise LedgerBroken(f"the slice {name} cannot be read: {error}; rebuild the ledger's projections") from error
+
+
+def _slice_row(one: Slice) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "holder": one.holder,
+        "scopes": _encode(one.scopes).decode(),
+        "amount_micro": one.amount,
+        "drawn_seq": one.drawn_seq,
+        "returned": one.returned,
     }
 
 

@@ -1,6 +1,9 @@
-"""The tables of the ledger: the log and its hash chain are the truth, accounts and holds are projections of it."""
+"""The tables of the ledger: the log and its hash chain are the truth, accounts, holds and slices are projections of it.
 
-from sqlalchemy import CheckConstraint, Column, Float, Index, String, Table, Text
+`ledger_grant` is neither: what processes say of their slices, so that idle money can be shown as available.
+"""
+
+from sqlalchemy import Boolean, CheckConstraint, Column, Float, Index, String, Table, Text
 
 from surplus.kit.db import Big, metadata
 from surplus.kit.money import GRAINS_PER_MICRO, MAX_MICRO
@@ -30,6 +33,7 @@ entries = Table(
     Column("ref", Text, nullable=False),
     Column("event_at", Float, nullable=False),
     Column("booked_at", Float, nullable=False),
+    Column("requests", Big, nullable=False, server_default="0"),
     Column("digest", String(64), nullable=False),
     CheckConstraint(f"amount_micro >= 0 AND amount_micro < {MAX_MICRO}", name="amount"),
     CheckConstraint(f"overrun_micro >= 0 AND overrun_micro < {MAX_MICRO}", name="overrun"),
@@ -59,6 +63,10 @@ accounts = Table(
     Column("debits", Big, nullable=False),
     Column("held", Big, nullable=False),
     Column("carry_grains", Big, nullable=False),
+    Column("sliced", Big, nullable=False, server_default="0"),
+    Column("recalled_seq", Big, nullable=False, server_default="0"),
+    Column("recalled_at", Float, nullable=False, server_default="0"),
+    Column("scarce_micro", Big, nullable=False, server_default="0"),
     CheckConstraint(f"credits >= 0 AND credits < {MAX_MICRO}", name="credits"),
     CheckConstraint(f"debits >= 0 AND debits < {MAX_MICRO}", name="debits"),
     CheckConstraint(f"held >= 0 AND held < {MAX_MICRO}", name="held"),
@@ -85,4 +93,31 @@ holds = Table(
     CheckConstraint("overrun_micro >= 0", name="overrun"),
     CheckConstraint("(state = 'placed') = (ended_at IS NULL)", name="ended"),
     Index(None, "state", "deadline"),
+)
+
+slices = Table(
+    "ledger_slice",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("amount_micro", Big, nullable=False),
+    Column("drawn_seq", Big, nullable=False),
+    Column("returned", Boolean, nullable=False),
+    CheckConstraint("amount_micro > 0", name="amount"),
+    Index(None, "holder"),
+)
+
+slice_scopes = Table(
+    "ledger_slice_scope",
+    metadata,
+    Column("account", String(200), primary_key=True),
+    Column("slice", String(200), primary_key=True),
+)
+
+grants = Table(
+    "ledger_grant",
+    metadata,
+    Column("slice", String(200), primary_key=True),
+    Column("granted_micro", Big, nullable=False),
 )

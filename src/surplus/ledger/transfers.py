@@ -1,5 +1,6 @@
 """Opening accounts, setting limits, moving money between accounts: what each does to the ledger as it is. Pure."""
 
+from surplus.ledger import slices
 from surplus.ledger.accounts import check_room, expect, opening, openings, shortage
 from surplus.ledger.commands import OpenAccount, SetLimit, Transfer
 from surplus.ledger.decision import Decision, repeated
@@ -39,7 +40,9 @@ def set_limit(state: State, command: SetLimit, now: float) -> Decision:
         raise UnknownAccount(command.account)
     if state.accounts[command.account].kind not in LIMITED:
         raise WrongAccount(f"{command.account} can have no limit; only wallets and budgets have one")
-    return Decision((entry,), LimitSet(command.account, command.limit, first=True))
+    # a lower limit binds what is idle in slices too
+    recalls = slices.recalls([command.account], 0, entry.seq, now) if state.accounts[command.account].sliced else ()
+    return Decision((entry, *recalls), LimitSet(command.account, command.limit, first=True))
 
 
 def transfer(state: State, command: Transfer, now: float) -> Decision:

@@ -1,7 +1,8 @@
 """All SQL of metering."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Column, func, select, tuple_
@@ -13,9 +14,12 @@ from surplus.metering.model import Bucket, Outcome, Totals, UsageRecord
 from surplus.metering.tables import hours, records
 from surplus.metering.usage import TokenUsage
 
-_USAGE: Final = tuple(field.name for field in fields(TokenUsage))
+_USAGE: Final = TokenUsage.__struct_fields__
 _SUMMED: Final = tuple(column.name for column in hours.columns if not column.primary_key)
-_PLAIN: Final = tuple(field.name for field in fields(UsageRecord) if field.name not in ("usage", "outcome"))
+_PLAIN: Final = tuple(name for name in UsageRecord.__struct_fields__ if name not in ("usage", "outcome"))
+_COLUMNS: Final = (*_PLAIN, "outcome", *_USAGE)
+_plain: Final = attrgetter(*_PLAIN)
+_usage: Final = attrgetter(*_USAGE)
 
 
 def known(session: ReadSession, ids: Sequence[str]) -> set[str]:
@@ -70,10 +74,7 @@ def position(session: ReadSession, org: str, record_id: str) -> tuple[float, str
 
 
 def _record_row(record: UsageRecord) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
-    row["outcome"] = record.outcome.value
-    row.update({name: getattr(record.usage, name) for name in _USAGE})
-    return row
+    return dict(zip(_COLUMNS, (*_plain(record), record.outcome.value, *_usage(record.usage)), strict=True))
 
 
 def _record(row: AnyRow) -> UsageRecord:

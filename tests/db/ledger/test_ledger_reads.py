@@ -1,8 +1,7 @@
 """Balances, holds and entries as they are read."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from surplus.ledger import service
 from surplus.ledger.commands import OpenAccount, SetLimit, Transfer, VoidHold

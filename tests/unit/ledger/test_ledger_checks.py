@@ -1,8 +1,7 @@
 """Commands that no ledger could accept."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from surplus.kit.money import GRAINS_PER_MICRO, MAX_MICRO
 from surplus.ledger.checks import NAME_MAX, NOTE_MAX, check

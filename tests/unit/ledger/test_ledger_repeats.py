@@ -1,8 +1,7 @@
 """The same key again: the same answer and no effect, or a conflict that names the field."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from surplus.kit.errors import IdempotencyConflict
 from surplus.ledger.commands import Command, OpenAccount, PostHold, SetLimit, Transfer, VoidHold
