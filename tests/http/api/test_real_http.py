@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import uvicorn
 
+from surplus.kit.clock import SystemClock
+from surplus.kit.http1_server import AsgiHandler, Limits, Server
 from tests.http.world import World
 
 
@@ -15,11 +16,11 @@ from tests.http.world import World
 async def base(world: World) -> AsyncIterator[str]:
     """The address of a running server."""
     sock = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(world.app, http="httptools", ws="none", lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    stop = asyncio.Event()
+    server = Server(SystemClock(), limits=Limits(), drain_s=10)
+    serving = asyncio.create_task(server.serve(AsgiHandler(world.app), sock, stop))
     yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-    server.should_exit = True
+    stop.set()
     await serving
     sock.close()
 

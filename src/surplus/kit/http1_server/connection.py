@@ -15,6 +15,7 @@ from surplus.kit.http1_server.state import Handler, State
 
 log: Final = logging.getLogger(__name__)
 
+LINGER_S: Final = 2.0
 _BAD_REQUEST: Final = "this is not a request of HTTP/1.1\n"
 _TOO_LARGE: Final = "the head of this request is too large\n"
 _LATE: Final = "the request did not come in time\n"
@@ -328,7 +329,15 @@ class Connection(asyncio.Protocol):
             self._transport.write(
                 answer_head(status, [*fields, (b"connection", b"close")]) + self.date + b"\r\n" + body
             )
-        self._close()
+        self._close_softly()
+
+    def _close_softly(self) -> None:
+        """End without a reset, which would take our last words from a caller that is still sending."""
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+            self.deadline = self._loop.time() + LINGER_S
+        else:
+            self._close()
 
     def _close(self) -> None:
         """Send what is written, then end; whoever does not take it in time is cut off."""
