@@ -22,24 +22,34 @@ _plain: Final = attrgetter(*_PLAIN)
 _usage: Final = attrgetter(*_USAGE)
 
 
-def known(session: ReadSession, ids: Sequence[str]) -> set[str]:
-    """Which of these ids are recorded already."""
-    return {row.id for row in session.all(select(records.c.id).where(records.c.id.in_(ids)))}
+NEAR_S: Final = 86_400.0
+"""How far from each other two accounts of one admission can be: what is repeated is repeated with its own instant."""
+
+
+def known(session: ReadSession, ids: Sequence[str], *, first: float, last: float) -> set[str]:
+    """Which of these ids are recorded already, of requests that were admitted around `[first, last]`.
+
+    Records are kept by month, so that the instants say where to look; a day of slack costs nothing.
+    """
+    near = records.c.started_at.between(first - NEAR_S, last + NEAR_S)
+    return {row.id for row in session.all(select(records.c.id).where(records.c.id.in_(ids), near))}
+
+
+def make_room(session: WriteSession, instants: Iterable[float]) -> None:
+    """Have the months that records of these instants go to."""
+    session.make_room(records, instants)
 
 
 def add_records(session: WriteSession, new: Iterable[UsageRecord]) -> None:
-    """Insert records that are not there yet.
-
-    A plain insert on purpose: should another process record the same id between `known` and here, this transaction
-    fails and is tried again, where ignoring the row would add it to the hours twice.
-    """
-    session.insert(records, [_record_row(record) for record in new])
+    """Insert records that are not there yet."""
+    rows = [_record_row(record) for record in new]
+    make_room(session, [row["started_at"] for row in rows])
+    session.insert(records, rows)
 
 
 def add_hours(session: WriteSession, sums: Mapping[Bucket, Totals]) -> None:
     """Add consumption to the hours."""
-    rows = [{**asdict(bucket), **_totals_row(totals)} for bucket, totals in sums.items()]
-    session.upsert(hours, rows, add=_SUMMED)
+    session.upsert(hours, [{**asdict(bucket), **_totals_row(totals)} for bucket, totals in sums.items()], add=_SUMMED)
 
 
 def sums(
@@ -74,7 +84,10 @@ def position(session: ReadSession, org: str, record_id: str) -> tuple[float, str
 
 
 def _record_row(record: UsageRecord) -> dict[str, Any]:
-    return dict(zip(_COLUMNS, (*_plain(record), record.outcome.value, *_usage(record.usage)), strict=True))
+    row = dict(zip(_COLUMNS, (*_plain(record), record.outcome.value, *_usage(record.usage)), strict=True))
+    if record.engine_request_id is not None and "\0" in record.engine_request_id:
+        row["engine_request_id"] = record.engine_request_id.replace("\0", "")  # not every database keeps that
+    return row
 
 
 def _record(row: AnyRow) -> UsageRecord:
