@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from surplus import __version__, migrations
 from surplus.api.app import ApiDeps, create_api
+from surplus.edge import edge_of
 from surplus.gateway import http as gateway_http
 from surplus.gateway.access import Access
 from surplus.gateway.admission import Admitting
@@ -38,15 +39,18 @@ from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import CONTROL, Upkeep
+from surplus.gateway.watch import Every, Watch
 from surplus.identity import service as identity
+from surplus.identity.model import KeySecret
 from surplus.kit import log as logs
 from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, WriteSession
 from surplus.kit.db.migrate import upgrade
+from surplus.kit.edge import Edge
 from surplus.kit.election import Office
 from surplus.kit.errors import SurplusError
-from surplus.kit.http1_server import AsgiHandler, Handler, Limits
+from surplus.kit.http1_server import AsgiHandler, Handler
 from surplus.kit.http1_server import Server as HttpServer
 from surplus.kit.http_server import listen, split
 from surplus.kit.ids import Ids, RandomIds
@@ -64,10 +68,12 @@ OPERATOR_KEY: Final = "operator.key"
 DATABASE: Final = "surplus.db"
 ROLE: Final = "all"
 JOURNAL: Final = "journal"
+CHECKED: Final = "checkpoint"
 GATEWAY: Final = "gateway"
 """The file in a journal's directory that has the name of its gateway: no other one anywhere has it."""
 
 CONNECT_S: Final = 5.0
+FIRST_CHECK_S: Final = 1.0  # a longer check of the ledger goes on while the server already listens
 
 
 class JobFailed(SurplusError):
@@ -93,10 +99,12 @@ class Server:
     upstream: HttpUpstream
     refresh: Refresh
     upkeep: Upkeep
-    http: HttpServer
+    edge: Edge
+    watch: Watch
     office: Office
     presence: Presence
     flush_traces: Any
+    http: HttpServer = field(init=False)
     api: ASGIApp = field(init=False)
     answer: Handler = field(init=False)
 
@@ -111,6 +119,8 @@ class Server:
             reasons.append(f"the journal is {self.loader.lag_bytes} bytes ahead of the database")
         if self.ledgered.unwritten:
             reasons.append("the journal's disk is full")
+        if (unsold := self.watch.standing.not_ready()) is not None:
+            reasons.append(unsold)
         return reasons
 
 
@@ -142,6 +152,14 @@ def open_store(data: Path, url: str = "") -> Database:
     return database
 
 
+def write_operator_key(data: Path, made: KeySecret) -> None:
+    """Put the key into DATA/operator.key (mode 0600), in the place of what is there."""
+    file = data / OPERATOR_KEY
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(made.token + "\n")
+
+
 def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> bool:
     """Write DATA/operator.key (mode 0600) if the operator has no usable key; returns whether one was made."""
 
@@ -149,10 +167,7 @@ def ensure_operator(database: Database, ids: Ids, data: Path, now: float) -> boo
         made = identity.ensure_operator_key(session, ids, now=now)
         if made is None:
             return False
-        file = data / OPERATOR_KEY
-        file.unlink(missing_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(made.token + "\n")  # before the commit: a key that nobody holds must not exist
+        write_operator_key(data, made)  # before the commit: a key that nobody holds must not exist
         return True
 
     return database.write_now(ensure)
@@ -173,8 +188,7 @@ def known_gateway(directory: Path) -> str:
 
 async def build(settings: Settings, data: Path, database: Database, environment: Mapping[str, str]) -> Server:
     """Put a server together and bring its books in order after the last run. Nothing listens yet."""
-    clock = SystemClock()
-    ids = RandomIds(clock)
+    ids = RandomIds(clock := SystemClock())
     (data / JOURNAL).mkdir(mode=0o700, exist_ok=True)
     gateway = gateway_name(data / JOURNAL, ids)
     journal = Journal.open(data / JOURNAL, segment_bytes=settings.journal.segment_mib * 2**20)
@@ -221,6 +235,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         request_timeout_s=settings.gateway.request_timeout_s,
     )
     dispatcher = Dispatcher(clock=clock, pool=pool, upstream=upstream, patience=_patience(settings), tracer=tracer)
+    every = Every(settings.ledger.verify_every_s, settings.ledger.verify_all_every_s)
+    watch = Watch(gateway=gateway, database=database, journal=journal, clock=clock, file=data / CHECKED, every=every)
     path = RequestPath(
         clock=clock,
         ids=ids,
@@ -231,6 +247,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         tokenizer=tokenizer,
         tracer=tracer,
         metrics=metrics,
+        closed=watch.closed,
         max_body_bytes=settings.server.max_body_bytes,
         keepalive_s=settings.gateway.keepalive_s,
     )
@@ -253,11 +270,13 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         pool=pool,
         upstream=upstream,
         refresh=refresh,
-        http=HttpServer(clock, limits=Limits(), drain_s=settings.server.drain_s),
         upkeep=Upkeep(database=database, clock=clock, office=office, limiter=limiter, ledgered=ledgered, funds=funds),
+        edge=edge_of(settings.server, ids, metrics.refuse),
+        watch=watch,
         flush_traces=flush_traces,
     )
     _gauges(server, metrics)
+    server.http = HttpServer(clock, server.edge, drain_s=settings.server.drain_s)
     server.api = _control_plane(server, clock, ids, registry if settings.metrics.enabled else None)
     server.answer = split(gateway_http.PREFIX, gateway_http.Gateway(path, pool, ids), AsgiHandler(server.api))
     return server
@@ -269,11 +288,13 @@ def _presence(database: Database, clock: Clock, gateway: str) -> Presence:
 
 
 def _gauges(server: Server, metrics: Metrics) -> None:
-    lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
-    metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
-    metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
-    metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
-    metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    gauge, standing = metrics.gauge, lambda: server.watch.standing
+    gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
+    gauge("surplus_journal_lag_bytes", "Journal that is not in the database yet", lambda: server.loader.lag_bytes)
+    gauge("surplus_unwritten_settlements", "Settlements that the disk refused", lambda: server.ledgered.unwritten)
+    gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    gauge("surplus_ledger_violations", "Errors found in the ledger", lambda: len(standing().problems))
+    gauge("surplus_ledger_checked_seq", "Ledger entry that was checked last", lambda: standing().seq)
 
 
 def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRegistry | None) -> ASGIApp:
@@ -285,6 +306,8 @@ def _control_plane(server: Server, clock: Clock, ids: Ids, registry: CollectorRe
             refresh=server.refresh.now,
             pool=server.pool,
             not_ready=server.not_ready,
+            standing=lambda: server.watch.standing,
+            verify=server.watch.check,
             in_flight=lambda: server.path.in_flight,
             journal_lag_bytes=lambda: server.loader.lag_bytes,
             registry=registry,
@@ -330,16 +353,19 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     gc.freeze()  # what is alive now stays alive: the collector need not look at it again and again
     loading = asyncio.create_task(server.loader.run())
     replicas = asyncio.create_task(server.pool.run())
+    watching = asyncio.create_task(server.watch.run())
     jobs = [
         asyncio.create_task(job.run())
         for job in (server.fsync, server.refresh, server.office, server.presence, server.upkeep)
     ]
     jobs.append(asyncio.create_task(_drain_after(stop, server)))
-    for task in (loading, replicas, *jobs):
+    for task in (loading, replicas, watching, *jobs):
         task.add_done_callback(lambda ended: _job_ended(ended, stop))
     try:
+        await server.watch.first(FIRST_CHECK_S)
         await server.http.serve(server.answer, sock, stop)
     finally:
+        server.watch.stop()
         await server.path.finish()
         await server.funds.settle_releases()
         server.ledgered.flush()
@@ -351,7 +377,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await server.funds.close()
         await server.presence.leave()
         await server.pool.stop(settings.drain_s)
-        ended += await asyncio.gather(replicas, return_exceptions=True)
+        ended += await asyncio.gather(replicas, watching, return_exceptions=True)
         await close(server)
     if any(isinstance(outcome, Exception) for outcome in ended):
         raise JobFailed("a background job failed, so the server stopped; its log says which, and why")
@@ -379,19 +405,12 @@ async def close(server: Server) -> None:
     server.database.close()
 
 
-def serve(
-    *,
-    data: Path,
-    host: str | None = None,
-    port: int | None = None,
-    config: Path | None = None,
-    store_url: str | None = None,
-) -> int:
-    """`surplus serve`: returns the exit status."""
+def serve(*, data: Path, config: Path | None = None, store_url: str | None = None, **flags: object) -> int:
+    """`surplus serve`; `flags` are settings of [server] (None: not given). Returns the exit status."""
     try:
-        settings = load_settings(data, config, store_url)
+        settings = load_settings(data, config, store_url).with_flags(**flags)
         logs.configure(settings.server.log_level)
-        sock = listen(host or settings.server.host, settings.server.port if port is None else port)
+        sock = listen(settings.server.host, settings.server.port)
         with sock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, data, sock))
     except SurplusError as error:
@@ -411,7 +430,8 @@ async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     made = ensure_operator(database, RandomIds(clock), data, clock.now())
     server = await build(settings, data, database, kit_settings.environment())
     address, port = sock.getsockname()[:2]
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    scheme = "http" if server.edge.tls is None else "https"
+    url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
     sys.stdout.write(f"Surplus {__version__} at {url}\n")
     sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
     sys.stdout.write(f"  database    {database.name}\n")

@@ -77,13 +77,23 @@ def test_a_sound_ledger(database: Database) -> None:
     [
         "UPDATE ledger_entry SET amount_micro = 6 WHERE key = 't1'",
         "DELETE FROM ledger_entry WHERE key = 't1'",
-        "UPDATE ledger_account SET debits = debits + 1 WHERE id = 'payments'",
         "UPDATE ledger_batch SET hash = previous",
     ],
 )
 def test_a_tampered_ledger(data: Path, database: Database, statement: str) -> None:
     tamper(data, statement)
     told(books.books(database), "failed", "not sound", "restore the last sound backup")
+
+
+def test_a_balance_that_the_log_can_mend(data: Path, database: Database) -> None:
+    tamper(data, "UPDATE ledger_account SET debits = debits + 1 WHERE id = 'payments'")
+    told(books.books(database), "failed", "not sound", "surplus ledger rebuild --data DIR")
+
+
+def test_usage_that_was_never_charged(data: Path, database: Database) -> None:
+    hour = "'org_1', 0, '', 'key_1', 'tiny', 'tiny', 'v1'"
+    tamper(data, f"INSERT INTO metering_hour VALUES ({hour}, 1, 0, 1, 0, 0, 1, 0, 0, 5, 0, 0, 5, 0)")
+    told(books.books(database), "failed", "the hours of metering come to 5 charged", "restore the last sound backup")
 
 
 def test_a_table_that_is_gone_is_a_finding_and_no_crash(data: Path, database: Database) -> None:

@@ -69,12 +69,12 @@ class Process:
             return await self.handle.wait()
 
 
-async def launch(data: Path, log: Path, **environment: str) -> asyncio.subprocess.Process:
+async def launch(data: Path, log: Path, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
     """Start `surplus serve` on a free port."""
     with log.open("ab") as stderr:
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "surplus", "serve", "--data", str(data), "--port", "0"),
+            *("-m", "surplus", "serve", "--data", str(data), "--port", "0", *arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             env={**os.environ, **environment},

@@ -21,7 +21,7 @@ FILE_NAME = re.compile(r"`([a-z_]+(?:/[a-z_]+)*\.py)`")
 
 BY_NAME_WHEN_CALLED = {
     "bootstrap.py",  # a part that most servers never need, and the commands that look at a server from inside
-    "cli/commands/server.py",  # serve, demo and doctor: the others start without the server
+    "cli/local.py",  # serve, demo, doctor and care of the books: the others start without the server
     "cli/session.py",  # the HTTP client is half of what a command would take to start
 }
 

@@ -4,17 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from surplus.doctor.check import Check, failed, ok, warning
+from surplus.gateway import standing
+from surplus.gateway.agreement import hours_agree, records_agree
+from surplus.gateway.standing import RESTORE
 from surplus.identity import model as identity
 from surplus.identity import service as identities
 from surplus.kit.clock import iso
 from surplus.kit.db import Database, ReadSession, StoreUnavailable, health
 from surplus.kit.errors import BadSetting, Unauthenticated
 from surplus.ledger import service as ledger
+from surplus.ledger.verification import Verifier
 
 CLOCK_SLACK_S = 2.0
 PROBLEMS_TOLD = 3
 ADMIT = "start that server, make the database in it, let this user log in, or correct the URL or the password"
-RESTORE = "stop the server, keep a copy of the data directory, and restore the last sound backup"
 
 
 def database(location: Path | str) -> tuple[Check, Database | None]:
@@ -66,10 +69,10 @@ def schema(opened: Database, scripts: Path) -> Check:
 
 
 def books(opened: Database) -> Check:
-    """Whether the ledger is sound: every sum, every balance, the chain of hashes."""
-    found = opened.read_now(ledger.verify)
+    """Whether the ledger is sound: every sum, every balance, the chain of hashes, and the usage records beside it."""
+    found, _ = Verifier(opened.read_now, beside=[hours_agree, records_agree]).run()
     if not found.ok:
-        return failed("ledger", f"the ledger is not sound: {_some(found.problems)}", RESTORE)
+        return failed("ledger", f"the ledger is not sound: {_some(found.problems)}", standing.remedy(found))
     return ok("ledger", f"{found.entries:,} entries are sound; head {found.head_hash[:16]}")
 
 

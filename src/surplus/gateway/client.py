@@ -46,6 +46,12 @@ class Client:
         self._gone_at = 0.0
         exchange.when_gone = self._left
 
+    def claim(self, key: str) -> None:
+        """The caller's connection is this key's. Raises TooManyConnections."""
+        seat = self._exchange.seat
+        if seat is not None:
+            seat.claim(key)
+
     async def body(self, limit: int) -> bytes:
         """The whole request body. Raises BodyTooLarge beyond `limit` bytes, ClientGone if it never arrives whole."""
         exchange = self._exchange

@@ -1,7 +1,7 @@
 """The one path of every request that reaches a model: authenticate, admit, dispatch, first event, stream, settle."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,7 +38,10 @@ LAST_WORDS_S: Final = 1.0
 
 @dataclass(slots=True, kw_only=True)
 class Path:
-    """Takes requests along the path. Everything it needs is given to it."""
+    """Takes requests along the path. Everything it needs is given to it.
+
+    `closed` says why nothing is sold now, None while it is; what is running then ends as it would have.
+    """
 
     clock: Clock
     ids: Ids
@@ -49,6 +52,7 @@ class Path:
     tokenizer: Tokenizer
     tracer: Tracer
     metrics: Metrics
+    closed: Callable[[], SurplusError | None]
     max_body_bytes: int
     keepalive_s: float
     in_flight: int = 0
@@ -81,6 +85,8 @@ class Path:
             message = "this server is shutting down; try again in a moment"
             raise Draining(message, retry_after_s=1)
         try:
+            if (reason := self.closed()) is not None:
+                raise reason
             admission = await self._admit(client, endpoint, request, headers)
         except SurplusError as error:
             self.metrics.refuse(error)

@@ -245,13 +245,35 @@ def find_by_public_id(session: ReadSession, public_id: str) -> StoredKey | None:
 def ensure_operator_key(session: WriteSession, ids: Ids, *, now: float) -> KeySecret | None:
     """Make the operator's organization, and a key to operate with unless it has one that is usable (then None)."""
     session.exclusive(LOCK)
+    operator = _operator(session, ids, now)
+    if any(key.role is Role.OPERATOR and key.usable(now) for key in store.keys_of(session, operator.id)):
+        return None
+    return create_key(session, ids, org=operator.id, role=Role.OPERATOR, name=OPERATOR_NAME, now=now)
+
+
+def reset_operator_key(
+    session: WriteSession, ids: Ids, *, now: float
+) -> tuple[KeySecret, tuple[str, ...], tuple[str, ...]]:
+    """A new key in the place of the operator's first one, for when that is lost.
+
+    Returns it, the ids of the keys that it replaces, which are revoked, and those of operators' keys that are left.
+    """
+    session.exclusive(LOCK)
+    operator = _operator(session, ids, now)
+    usable = [key for key in store.keys_of(session, operator.id) if key.role is Role.OPERATOR and key.usable(now)]
+    earlier = [key for key in usable if key.name == OPERATOR_NAME]
+    _revoke(session, earlier, now)
+    made = create_key(session, ids, org=operator.id, role=Role.OPERATOR, name=OPERATOR_NAME, now=now)
+    left = tuple(key.id for key in usable if key.name != OPERATOR_NAME)
+    return made, tuple(key.id for key in earlier), left
+
+
+def _operator(session: WriteSession, ids: Ids, now: float) -> Organization:
     operator = store.organization_named(session, OPERATOR_NAME)
     if operator is None:
         operator = Organization(ids.new("org"), OPERATOR_NAME, now)
         store.add_organization(session, operator)
-    if any(key.role is Role.OPERATOR and key.usable(now) for key in store.keys_of(session, operator.id)):
-        return None
-    return create_key(session, ids, org=operator.id, role=Role.OPERATOR, name=OPERATOR_NAME, now=now)
+    return operator
 
 
 def _organization(session: ReadSession, org: str) -> Organization:

@@ -1,9 +1,19 @@
-"""Where a server listens, and who answers there."""
+"""Where a server listens, how many it can serve, and who answers there."""
 
+import logging
+import resource
 import socket
+from typing import Final
 
 from surplus.kit.errors import Unavailable
 from surplus.kit.http1_server import Answering, Exchange, Handler
+
+log: Final = logging.getLogger(__name__)
+
+FILES_KEPT: Final = 256
+"""Open files that are not connections: the database, the journal, pipes to engines."""
+FILES_PER_CONNECTION: Final = 2  # the caller's, and the one to an engine
+FILES_WANTED: Final = 2**16
 
 
 class PortTaken(Unavailable):
@@ -11,6 +21,22 @@ class PortTaken(Unavailable):
 
     code = "port_taken"
     retryable = False
+
+
+def connections_at_most(wanted: int) -> int:
+    """How many connections can be served of `wanted`, after as many open files as may be had have been asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    most = max(1, min(wanted, (soft - FILES_KEPT) // FILES_PER_CONNECTION))
+    if most < wanted:
+        fields = {"wanted": wanted, "connections": most, "open_files": soft}
+        log.warning("there will be fewer connections: the limit on open files is low", extra={"fields": fields})
+    return most
 
 
 def listen(host: str, port: int) -> socket.socket:

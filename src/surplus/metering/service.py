@@ -105,6 +105,16 @@ def records(session: ReadSession, *, org: str, before: str | None = None, limit:
     return store.page(session, org, position, limit)
 
 
+def earned_by_records(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun (micro-dollars), by reading every record."""
+    return store.earned_by_records(session)
+
+
+def earned_by_hours(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun (micro-dollars), by the hours."""
+    return store.earned_by_hours(session)
+
+
 def _filters(org: str, project: str | None, key: str | None) -> dict[str, str]:
     given = {"org": org, "project": project, "key": key}
     return {name: value for name, value in given.items() if value is not None}

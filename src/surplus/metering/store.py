@@ -5,7 +5,7 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Column, func, select, tuple_
+from sqlalchemy import Column, Table, func, select, tuple_
 
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.db.session import AnyRow, AnySelect
@@ -67,6 +67,16 @@ def sums(
     return [(tuple(row[: len(by)]), _totals(row)) for row in session.all(query)]
 
 
+def earned_by_records(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun, by reading every record."""
+    return _earned(session, records)
+
+
+def earned_by_hours(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun, by the hours."""
+    return _earned(session, hours)
+
+
 def page(session: ReadSession, org: str, position: tuple[float, str] | None, limit: int) -> list[UsageRecord]:
     """Records of an organization that come after `position` (started_at, id), newest first."""
     query: AnySelect = select(records).where(records.c.org == org)
@@ -126,3 +136,8 @@ def _totals(row: AnyRow) -> Totals:
         charged_micro=amount["charged_micro"],
         overrun_micro=amount["overrun_micro"],
     )
+
+
+def _earned(session: ReadSession, table: Table) -> tuple[int, int]:
+    row = session.first(select(func.sum(table.c.charged_micro), func.sum(table.c.overrun_micro)))
+    return (0, 0) if row is None else (int(row[0] or 0), int(row[1] or 0))

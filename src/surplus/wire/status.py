@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from surplus.wire.base import Answer, Instant
+from surplus.wire.ledger import LedgerStanding
 
 
 class Status(Answer):
@@ -16,6 +17,7 @@ class Status(Answer):
     journal_lag_bytes: int = Field(description="Settled work that is not in the database yet.")
     ready: bool
     why: tuple[str, ...]
+    ledger: LedgerStanding
 
 
 class Health(Answer):

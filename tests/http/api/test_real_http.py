@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from surplus.edge import edge_of
 from surplus.kit.clock import SystemClock
-from surplus.kit.http1_server import AsgiHandler, Limits, Server
+from surplus.kit.http1_server import AsgiHandler, Server
+from surplus.kit.ids import RandomIds
+from surplus.settings import Settings
 from tests.http.world import World
 
 
@@ -17,7 +20,7 @@ async def base(world: World) -> AsyncIterator[str]:
     """The address of a running server."""
     sock = socket.create_server(("127.0.0.1", 0))
     stop = asyncio.Event()
-    server = Server(SystemClock(), limits=Limits(), drain_s=10)
+    server = Server(SystemClock(), edge_of(Settings().server, RandomIds(SystemClock()), lambda error: None), drain_s=10)
     serving = asyncio.create_task(server.serve(AsgiHandler(world.app), sock, stop))
     yield f"http://127.0.0.1:{sock.getsockname()[1]}"
     stop.set()

@@ -14,6 +14,7 @@ class Wire:
 
     full = False
     date = b""
+    seat = None
 
     def __init__(self, body: bytes = b"", *, headers: dict[str, str] | None = None) -> None:
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]

@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
+from surplus.kit.edge.seats import EXTENSION
 from surplus.kit.http1_server.exchange import Exchange, Gone
 from surplus.kit.http1_server.head import Headers
 
@@ -68,4 +69,5 @@ def _scope(exchange: Exchange) -> dict[str, Any]:
         "query_string": head.query,
         "headers": head.headers,
         "state": {},
+        "extensions": {EXTENSION: {"seat": exchange.seat}} if exchange.seat is not None else {},
     }

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from surplus.kit.edge.proxies import Forwarded
+from surplus.kit.edge.seats import Seat
 from surplus.kit.http1_server.head import BODILESS, Head, Headers, answer_head
 
 _OPEN: Final = -1
@@ -19,6 +21,8 @@ class Gone(Exception):
 class Line(Protocol):
     """The connection as one exchange sees it."""
 
+    seat: Seat | None
+    """Whom the connection counts for."""
     full: bool
     """What was written waits to be sent: more should not be written until it is."""
 
@@ -62,11 +66,13 @@ class Exchange:
     """
 
     __slots__ = (
-        "_framing", "_line", "_parts", "_reader", "_writer",
+        "_forwarded", "_framing", "_line", "_parts", "_reader", "_writer",
         "ended", "gone", "head", "held", "keep_alive", "received", "started", "when_gone",
     )  # fmt: skip
 
-    def __init__(self, line: Line, head: Head) -> None:
+    def __init__(self, line: Line, head: Head, forwarded: Forwarded | None = None) -> None:
+        """`forwarded`: what a trusted proxy says about who calls."""
+        self._forwarded = forwarded
         self.head = head
         self.received = False  # the body is whole
         self.held = 0  # bytes of the body that nobody has taken
@@ -91,7 +97,15 @@ class Exchange:
     @property
     def ends(self) -> Ends:
         """Who asks, and where."""
-        return self._line.ends
+        ends, forwarded = self._line.ends, self._forwarded
+        if forwarded is None:
+            return ends
+        return Ends((forwarded.client, 0), ends.here, forwarded.scheme or ends.scheme)
+
+    @property
+    def seat(self) -> Seat | None:
+        """The place of this connection among all; None where nobody counts them."""
+        return self._line.seat
 
     # ---- the request's body
 

@@ -7,16 +7,14 @@ from urllib.parse import unquote
 
 import httptools
 
+from surplus.kit.edge.errors import Unreadable
+
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case."""
 
 STATUS_LINES: Final = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 BODILESS: Final = frozenset({204, 304})
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class BadTarget(ValueError):
-    """The target of a request is no path and no URL."""
 
 
 @dataclass(slots=True)
@@ -33,7 +31,7 @@ class Head:
 
 
 def split_target(target: bytes) -> tuple[str, bytes, bytes]:
-    """The decoded path, the path as it came, and the query. Raises BadTarget."""
+    """The decoded path, the path as it came, and the query. Raises Unreadable."""
     if not target.startswith(b"/") or b"#" in target:
         target = _origin_form(target)
     raw_path, _, query = target.partition(b"?")
@@ -47,7 +45,7 @@ def _origin_form(target: bytes) -> bytes:
     try:
         url = httptools.parse_url(target)
     except httptools.HttpParserError as error:
-        raise BadTarget("the target of a request is a path, or the whole URL") from error
+        raise Unreadable("the target of a request is a path, or the whole URL") from error
     return (url.path or b"/") + (b"?" + url.query if url.query else b"")
 
 

@@ -2,26 +2,29 @@
 
 import asyncio
 import socket
-import ssl
 from email.utils import formatdate
-from typing import Final
+from typing import Any, Final
 
 from surplus.kit.clock import Clock
+from surplus.kit.edge import Edge
 from surplus.kit.http1_server.connection import Connection
-from surplus.kit.http1_server.limits import Limits
 from surplus.kit.http1_server.state import Handler, State
 
 BACKLOG: Final = 2048
+CHECK_S_MAX: Final = 1.0
+CHECKS_PER_TIMEOUT: Final = 8
 
 
 class Server:
     """Serves one socket until it is told to stop."""
 
-    TICK_S: Final = 1.0
-
-    def __init__(self, clock: Clock, *, limits: Limits, drain_s: float) -> None:
+    def __init__(self, clock: Clock, edge: Edge, *, drain_s: float) -> None:
         """Make it inside the event loop that it will run in."""
-        self._state = State(limits)
+        limits = edge.limits
+        shortest = min(limits.head_s, limits.body_s, limits.idle_s, limits.unread_s)
+        self._check_s = min(CHECK_S_MAX, shortest / CHECKS_PER_TIMEOUT)
+        self._state = State(edge)
+        self._edge = edge
         self._clock = clock
         self._drain_s = drain_s
 
@@ -30,17 +33,16 @@ class Server:
         """Those that are open now."""
         return frozenset(self._state.connections)
 
-    async def serve(
-        self, handle: Handler, sock: socket.socket, stop: asyncio.Event, tls: ssl.SSLContext | None = None
-    ) -> None:
+    async def serve(self, handle: Handler, sock: socket.socket, stop: asyncio.Event) -> None:
         """Serve until `stop`, then answer what is under way, for at most `drain_s` seconds; what takes longer is
         cancelled. Returns when no task of a request runs any more.
         """
         state = self._state
-        self._tick()
-        listening = await state.loop.create_server(
-            lambda: Connection(state, handle), sock=sock, ssl=tls, backlog=BACKLOG
-        )
+        tls: dict[str, Any] = {}
+        if self._edge.tls is not None:
+            tls = {"ssl": self._edge.tls.context, "ssl_handshake_timeout": self._edge.limits.head_s}
+        self._check()
+        listening = await state.loop.create_server(lambda: Connection(state, handle), sock=sock, backlog=BACKLOG, **tls)
         try:
             await stop.wait()
         finally:
@@ -48,13 +50,15 @@ class Server:
             await self._drain()
             self._timer.cancel()
 
-    def _tick(self) -> None:
+    def _check(self) -> None:
         state = self._state
         state.date = b"date: %b\r\n" % formatdate(self._clock.now(), usegmt=True).encode()
         now = state.loop.time()
-        for connection in [each for each in state.connections if each.deadline <= now]:
-            connection.late()
-        self._timer = state.loop.call_later(self.TICK_S, self._tick)
+        for connection in tuple(state.connections):
+            connection.check(now)
+        if self._edge.tls is not None:
+            self._edge.tls.reload()
+        self._timer = state.loop.call_later(self._check_s, self._check)
 
     async def _drain(self) -> None:
         state = self._state

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from surplus.kit.http1_server.limits import Limits
+from surplus.kit.edge import Edge
 
 if TYPE_CHECKING:
     from surplus.kit.http1_server.connection import Connection
@@ -18,8 +18,8 @@ Handler = Callable[["Exchange"], Answering]
 class State:
     """`date` is the field that every answer carries; `draining` says that no connection is kept any more."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -29,5 +29,5 @@ class State:
 
     def left(self) -> None:
         """Something has ended; when it was the last, whoever waits for that is told."""
-        if not self.connections and not self.tasks:
+        if self.draining and not self.connections and not self.tasks:
             self.emptied.set()

@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from surplus.kit.clock import SystemClock
-from surplus.kit.http1_server import Exchange, Handler, Limits, Server
+from surplus.kit.edge import Edge, Limits, Proxies, Seats, Told
+from surplus.kit.edge.tls import Tls
+from surplus.kit.errors import SurplusError
+from surplus.kit.http1_server import Exchange, Handler, Server
 
 PATIENCE_S = 15
 TEXT = [(b"content-type", b"text/plain")]
@@ -69,9 +71,13 @@ async def echo(exchange: Exchange) -> None:
     exchange.start(200, TEXT, exchange.head.path.encode() + b" " + body, more=False)
 
 
+def _tell(path: str, error: SurplusError) -> Told:
+    return Told([(b"x-path", path.encode())], error.message.encode())
+
+
 @asynccontextmanager
 async def served(
-    handle: Handler = echo, *, drain_s: float = 5, tls: ssl.SSLContext | None = None, **limits: float
+    handle: Handler = echo, *, drain_s: float = 5, tls: Tls | None = None, **limits: float
 ) -> AsyncIterator[House]:
     seen: list[Exchange] = []
 
@@ -80,9 +86,13 @@ async def served(
         await handle(exchange)
 
     stop = asyncio.Event()
-    server = Server(SystemClock(), limits=Limits(**limits), drain_s=drain_s)
+    allowed = Limits(**limits)
+    edge = Edge(
+        limits=allowed, seats=Seats(allowed), proxies=Proxies(), tls=tls, tell=_tell, refused=lambda error: None
+    )
+    server = Server(SystemClock(), edge, drain_s=drain_s)
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        serving = asyncio.create_task(server.serve(noted, sock, stop, tls))
+        serving = asyncio.create_task(server.serve(noted, sock, stop))
         house = House(sock.getsockname()[1], stop, server, serving, seen)
         try:
             yield house

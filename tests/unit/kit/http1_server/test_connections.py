@@ -2,11 +2,14 @@
 
 import asyncio
 import ssl
+from pathlib import Path
 
 import pytest
 import trustme
 
+from surplus.kit.edge.tls import Tls
 from surplus.kit.http1_server import AsgiHandler, Exchange, Gone
+from surplus.kit.http1_server.connection import HELD_BYTES
 from tests.unit.kit.http1_server.house import PATIENCE_S, TEXT, echo, get, post, served, until
 
 pytestmark = pytest.mark.asyncio
@@ -81,10 +84,10 @@ async def test_a_slow_handler_stops_the_sender() -> None:
         await go.wait()
         await echo(exchange)
 
-    async with served(wait, held_bytes=1000) as house:
+    async with served(wait) as house:
         body = b"x" * 20_000_000
         caller = await house.dial(post(body))
-        await until(lambda: house.seen and house.seen[0].held > 1000)
+        await until(lambda: house.seen and house.seen[0].held > HELD_BYTES)
         held = house.seen[0].held
         await asyncio.sleep(0)
         assert house.seen[0].held == held < len(body)
@@ -157,12 +160,13 @@ async def test_what_outlasts_a_drain_is_cancelled_and_ends_before_the_server_doe
         assert (await caller.rest())[:12] in {b"HTTP/1.1 503", b""}
 
 
-async def test_it_speaks_tls() -> None:
+async def test_it_speaks_tls(tmp_path: Path) -> None:
     authority = trustme.CA()
-    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
+    issued = authority.issue_cert("localhost")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
+    theirs = ssl.create_default_context()
     authority.configure_trust(theirs)
-    async with served(tls=ours) as house:
+    async with served(tls=Tls(tmp_path / "pem", tmp_path / "pem")) as house:
         caller = await house.dial(post(b"abc"), ssl=theirs, server_hostname="localhost")
         assert (await caller.answer())[2] == b"/p abc"
         assert house.seen[0].ends.scheme == "https"

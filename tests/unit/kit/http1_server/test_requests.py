@@ -80,7 +80,7 @@ async def test_a_body_that_comes_after_its_answer_is_passed_over() -> None:
 
 
 async def test_what_comes_after_an_answer_is_bounded() -> None:
-    async with served(refuse, discard_bytes=100_000) as house:
+    async with served(refuse, body_bytes=100_000) as house:
         caller = await house.dial(b"POST /p HTTP/1.1\r\ncontent-length: 900000000\r\n\r\n")
         assert (await caller.answer())[0] == 413
         caller.writer.write(b"x" * 2_000_000)
@@ -131,7 +131,7 @@ async def test_what_could_be_read_in_two_ways_is_refused(sent: bytes) -> None:
         caller = await house.dial(sent)
         answer = await caller.rest()
         assert answer.startswith(b"HTTP/1.1 400 ")
-        assert answer.count(b"HTTP/1.1") == 1 + answer.count(b"request of HTTP/1.1")
+        assert answer.count(b"HTTP/1.1 ") == 1 + answer.count(b"no HTTP/1.1 request")
 
 
 async def test_a_broken_request_does_not_take_the_answer_before_it() -> None:
