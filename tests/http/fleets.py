@@ -120,7 +120,7 @@ def books_of(data: Path) -> Iterator[Books]:
     """What is in a data directory that no server has open."""
     database = Database(data / bootstrap.DATABASE)
     try:
-        yield Books(database)
+        yield Books(database, data)
     finally:
         database.close()
 
