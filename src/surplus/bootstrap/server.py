@@ -361,7 +361,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await server.funds.close()
         await server.presence.leave()
         if server.pool is not None:
-            await server.pool.stop(drain_s)
+            await server.pool.stop(server.settings.server.drain_s)
         ended += await asyncio.gather(*lasting, return_exceptions=True)
         await close(server)
     raise_failed(ended)
