@@ -43,7 +43,9 @@ from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
 from surplus.kit.edge import Edge
 from surplus.kit.election import Office
-from surplus.kit.http_server import HttpServer, split
+from surplus.kit.http1_server import AsgiHandler, Handler
+from surplus.kit.http1_server import Server as HttpServer
+from surplus.kit.http_server import split
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
 from surplus.serving.directory import Directory
@@ -60,8 +62,8 @@ FIRST_CHECK_S: Final = 1.0  # a longer check of the ledger goes on while the ser
 class Server:
     """Every part of a running gateway that starts, stops or is asked how it is.
 
-    `pool` are the engines, where this process looks after them. `cut_off` is set when nobody writes to the database any
-    more: the journal is left for the next start then.
+    `answer` is who answers requests, `api` the control plane and `pool` the engines, where this process has them.
+    `cut_off` is set when nobody writes to the database any more: the journal is left for the next start then.
     """
 
     name: str
@@ -81,10 +83,12 @@ class Server:
     edge: Edge
     watching: Watching
     watch: Watch | None = None
-    app: ASGIApp
+    http: HttpServer
+    answer: Handler
     registry: CollectorRegistry
     flush_traces: Any
     jobs: list[Job]
+    api: ASGIApp | None = None
     cut_off: asyncio.Event = field(default_factory=asyncio.Event)
 
     def not_ready(self) -> list[str]:
@@ -157,7 +161,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     gauge_books(server.registry, watch)
     Gauge("surplus_workers", WORKERS, registry=server.registry)
     Counter("surplus_worker_restarts", RESTARTS, registry=server.registry)
-    server.app = split(gateway_http.PREFIX, server.app, _control_plane(server, pool, watch, clock, ids))
+    server.api = _control_plane(server, pool, watch, clock, ids)
+    server.answer = split(gateway_http.PREFIX, server.answer, AsgiHandler(server.api))
     return server
 
 
@@ -197,6 +202,7 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
         answer_recalls=journaled.funds.answer_recalls,
     )
     presence = _presence(around, journaled.name)
+    edge = edge_of(settings.server, around.ids, metrics.refuse)
     server = Server(
         name=journaled.name,
         settings=settings,
@@ -212,9 +218,10 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
         upstream=around.upstream,
         refresh=refresh,
         presence=presence,
-        edge=edge_of(settings.server, around.ids, metrics.refuse),
+        edge=edge,
         watching=around.watching,
-        app=gateway_http.Gateway(path, around.directory, around.ids),
+        http=HttpServer(around.clock, edge, drain_s=settings.server.drain_s),
+        answer=gateway_http.Gateway(path, around.directory, around.ids),
         registry=registry,
         flush_traces=flush_traces,
         jobs=[journaled.fsync, refresh, presence, Tidying(ledgered=journaled.ledgered, funds=journaled.funds)],
@@ -331,18 +338,17 @@ def _control_plane(server: Server, pool: Pool, watch: Watch, clock: Clock, ids: 
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
     drain_s = server.settings.server.drain_s
-    http = HttpServer(server.app, server.edge, drain_s=drain_s)
     await server.refresh.now()
     settle_down()
     loading = asyncio.create_task(server.loader.run())
     lasting = [asyncio.create_task(one.run()) for one in (server.pool, server.watch) if one is not None]
     jobs = [asyncio.create_task(job.run()) for job in server.jobs]
-    jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
+    jobs.append(asyncio.create_task(_drain_after(stop, server)))
     stop_with([loading, *lasting, *jobs], stop)
     try:
         if server.watch is not None:
             await server.watch.first(FIRST_CHECK_S)
-        await http.serve(sockets=[sock])
+        await server.http.serve(server.answer, sock, stop)
     finally:
         if server.watch is not None:
             server.watch.stop()
@@ -371,10 +377,9 @@ async def _load_the_rest(server: Server, loading: asyncio.Task[None]) -> None:
     loading.cancel()
 
 
-async def _drain_after(stop: asyncio.Event, server: Server, http: HttpServer) -> None:
+async def _drain_after(stop: asyncio.Event, server: Server) -> None:
     await stop.wait()
     server.path.draining = True
-    http.should_exit = True
 
 
 async def close(server: Server) -> None:
