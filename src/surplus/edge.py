@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from surplus.api import errors
+from surplus.api import wording
 from surplus.gateway import surface
 from surplus.gateway.http import PREFIX
 from surplus.kit.edge import Edge, Limits, Proxies, Seats, Told
@@ -50,5 +50,5 @@ def _tell(ids: Ids, path: str, error: SurplusError) -> Told:
     named = surface.request_headers(ids.new("req"))
     if not path or f"{path}/".startswith(f"{PREFIX}/"):
         return Told([*surface.error_headers(error), *named], surface.error_body(error))
-    answer = errors.answer(error)
+    answer = wording.answer(error)
     return Told([*answer.raw_headers, *named], bytes(answer.body))

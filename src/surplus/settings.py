@@ -16,6 +16,7 @@ class Server(Struct, frozen=True):
         "127.0.0.1"
     )
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080
+    workers: Annotated[int, Meta(ge=1, le=64, description="Processes that take requests; 1 is the server itself.")] = 1
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important log lines to write.")
     ] = "info"

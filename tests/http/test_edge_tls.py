@@ -109,12 +109,23 @@ async def test_somebody_who_never_shakes_hands_is_let_go_of(tmp_path: Path, beli
         await eventually(lambda: not live.server.edge.seats.open, "everyone to have gone")
 
 
+async def _accepts(port: int) -> None:
+    while True:
+        try:
+            _, heard = await asyncio.get_running_loop().create_connection(Heard, "127.0.0.1", port)
+            heard.leave()
+            return
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.01)
+
+
 async def _says(tmp_path: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
-    """How `surplus serve` ends, and what it says; it is told to end once it has said where it is."""
+    """How `surplus serve` ends, and what it says; if it answers at all, it is told to end then."""
     process = await launch(tmp_path / "data", tmp_path / "log", *arguments, **environment)
     async with asyncio.timeout(PATIENCE_S):
         said = (await process.stdout.readline()).decode()
         if said:
+            await _accepts(int(said.rsplit(":", 1)[1]))
             process.terminate()
         status = await process.wait()
     return status, said, (tmp_path / "log").read_text()

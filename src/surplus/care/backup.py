@@ -79,7 +79,7 @@ def _write(data: Path, folder: Path, *, with_key: bool, clock: Clock) -> Manifes
             manifests.copy_private(data / name, folder / name)
         elif name == bootstrap.OPERATOR_KEY:
             raise CareError(f"there is no {data / name} to copy; leave --with-operator-key out")
-    return _seal(folder, taken_at)
+    return _seal(data, folder, taken_at)
 
 
 def _copy_books(database: Database, data: Path, folder: Path, clock: Clock) -> float:
@@ -107,6 +107,18 @@ def _copy_books(database: Database, data: Path, folder: Path, clock: Clock) -> f
     raise AssertionError("the last try returns or raises")
 
 
+def _check_others(database: Database, data: Path) -> None:
+    """The journals of a server's other workers are not copied, so the database has to have all that is in them."""
+    for number in bootstrap.journals(data):
+        directory = bootstrap.journal_directory(data, number)
+        if number > 1 and any(directory.glob("*.journal")):
+            with pinned(directory) as journal:
+                loaded = database.read_now(gateway.progress, bootstrap.known_gateway(directory)).position
+                if loaded < journal.look():
+                    message = f"{directory} has what the copy of the database has not: workers are at work"
+                    raise CareError(f"{message}. Stop the server, or make a snapshot of the file system")
+
+
 def _look(journal: Pinned, name: str, written: int, session: ReadSession) -> _Seen:
     progress = gateway.progress(session, name)
     if progress.position > written:
@@ -114,10 +126,11 @@ def _look(journal: Pinned, name: str, written: int, session: ReadSession) -> _Se
     return _Seen(progress, max(written, progress.position))
 
 
-def _seal(folder: Path, taken_at: float) -> Manifest:
+def _seal(data: Path, folder: Path, taken_at: float) -> Manifest:
     """Check the copy as a restore would, and write down what it is."""
     database = Database(folder / bootstrap.DATABASE)
     try:
+        _check_others(database, data)
         found = inspect(database, folder / bootstrap.JOURNAL, now=taken_at)
         schema = health.schema(database, bootstrap.MIGRATIONS).present
     finally:

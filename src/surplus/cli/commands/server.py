@@ -41,12 +41,16 @@ class _Check(Protocol):
     remedy: str
 
 
-def serve(  # noqa: PLR0917  these are the options of the command
+def serve(
     data: Data,
     host: Annotated[
         str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 is every one.")
     ] = None,
     port: Port = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, metavar="N", help="Processes that take requests; 1 is the server itself."),
+    ] = None,
     config: Config = None,
     tls_certificate: Annotated[
         str | None, typer.Option(metavar="FILE", help="Serve HTTPS with this certificate and its chain (PEM).")
@@ -55,8 +59,19 @@ def serve(  # noqa: PLR0917  these are the options of the command
     database: StoreUrl = None,
 ) -> None:
     """Run a server."""
-    given = {"host": host, "port": port, "tls_certificate": tls_certificate, "tls_key": tls_key}
+    given = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+    }
     raise typer.Exit(load(BOOTSTRAP).serve(data=data, config=config, store_url=database, **given))
+
+
+def worker(descriptor: int, pipe: int) -> None:
+    """Take requests for the server that has started this process."""
+    raise typer.Exit(load(BOOTSTRAP).work(descriptor=descriptor, pipe=pipe))
 
 
 def demo(
