@@ -1,7 +1,7 @@
 """A real server in the test's event loop, and shops in it: customers, keys, prices, and engines that can misbehave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from surplus.app.callers import Caller
 from surplus.app.keys import KeySpec
 from surplus.billing.budgets import BudgetState
 from surplus.billing.rating import PriceSheet, TokenClass
+from surplus.gateway.entries import Admitted
 from surplus.identity import service as identity
 from surplus.identity.model import OPERATOR_NAME, Key, KeySecret, Limits, Organization, Project
 from surplus.kit.clock import SystemClock
@@ -25,12 +26,13 @@ from surplus.kit.db import WriteSession
 from surplus.kit.ids import RandomIds
 from surplus.kit.money import parse_dollars
 from surplus.ledger import service as ledger
-from surplus.ledger.model import Hold, Verification
+from surplus.ledger.model import Verification
 from surplus.metering import service as metering
 from surplus.metering.model import UsageRecord
 from surplus.serving import service as deployments
 from surplus.serving.spec import DeploymentSpec
 from surplus.settings import Journal, Server, Settings
+from tests.http.holding import Held, admissions, held
 from tests.upstream import FaultyUpstream
 from tests.upstream.raw_client import Heard
 
@@ -104,6 +106,12 @@ class Live:
         server = self.server
         await eventually(lambda: not server.path.in_flight and not server.slots.in_use, "requests in flight")
         await eventually(lambda: not server.loader.lag_bytes, "the journal to be loaded")
+        await server.funds.settle_releases()
+        await eventually(lambda: not server.funds.changed, "what is held to be told")
+
+    def admissions(self) -> Mapping[str, Admitted]:
+        """What the journal says of every request that was admitted."""
+        return admissions(self.server.journal)
 
     async def verify(self) -> Verification:
         return await self.read(ledger.verify)
@@ -234,8 +242,8 @@ class Shop:
         (found,) = await self.records()
         return found
 
-    async def hold(self, request: str) -> Hold:
-        return await self.live.read(ledger.hold, request)
+    async def hold(self, request: str) -> Held:
+        return await self.live.read(held, self.live.admissions()[request])
 
     async def funds(self) -> money.Funds:
         return await self.live.read(money.funds, self.org.id, now=CLOCK.now())
