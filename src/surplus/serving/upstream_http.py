@@ -134,6 +134,11 @@ class HttpUpstream:
             raise UpstreamUnreachable("the engine could not be reached; try again") from response.error
         return HttpAnswer(response, connection, self._pool, reuse=reuse)
 
+    @property
+    def connections(self) -> int:
+        """How many are open, in use or idle."""
+        return self._pool.size
+
     async def close(self) -> None:
         await self._pool.close()
 
