@@ -278,13 +278,20 @@ def _save_slices(session: WriteSession, state: State) -> None:
     changed = sorted(state.changed_slices)
     there = [state.slices[name] for name in changed if name in state.slices]
     gone = [name for name in changed if name not in state.slices]
-    session.upsert(tables.slices, [_slice_row(one) for one in there], replace=["amount_micro", "drawn_seq", "returned"])
-    links = [{"account": account, "slice": one.id} for one in there for account in one.scopes]
-    session.insert_new(tables.slice_scopes, links)
+    session.upsert(
+        tables.slices,
+        [_slice_row(one) for one in there],
+        replace=["holder", "scopes", "amount_micro", "drawn_seq", "returned"],
+    )
+    ended = sorted({*gone, *state.opened_slices})  # one that was opened may have been there before, in other accounts
+    if ended:
+        session.execute(tables.slice_scopes.delete().where(_scopes.slice.in_(ended)))
     if gone:
         session.execute(tables.slices.delete().where(_slices.id.in_(gone)))
-        session.execute(tables.slice_scopes.delete().where(_scopes.slice.in_(gone)))
         session.execute(tables.grants.delete().where(_grants.slice.in_(gone)))
+    opened = [one for one in there if one.id in state.opened_slices]
+    links = [{"account": account, "slice": one.id} for one in opened for account in one.scopes]
+    session.insert_new(tables.slice_scopes, links)
 
 
 def drop_projections(session: WriteSession) -> None:
