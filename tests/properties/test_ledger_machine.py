@@ -16,13 +16,14 @@ from sqlalchemy import select
 from surplus.kit import outbox
 from surplus.kit.db import Database, ReadSession, WriteSession, metadata
 from surplus.ledger import service, tables
-from surplus.ledger.commands import Command, OpenAccount, Transfer
+from surplus.ledger.commands import Command, OpenAccount, SetLimit, Transfer
 from surplus.ledger.evolve import legs
 from surplus.ledger.model import AccountKind, LimitSet, Opened
 from tests.properties import ledger_operations as random
 from tests.properties.auditor import GRAINS, Auditor, Recall
 
 HOLD = tables.entries.c.keys().index("hold")
+POOR = 3000
 ENDINGS = {"post", "void", "expire"}
 
 Rows = list[tuple[Any, ...]]
@@ -61,12 +62,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.database.close()
         self.directory.cleanup()
 
-    @initialize(micro=st.one_of(st.integers(1, 3000), st.integers(3000, 100_000)))
+    @initialize(micro=st.one_of(st.integers(1, POOR), st.integers(POOR, 100_000)))
     def begin(self, micro: int) -> None:
         opening = OpenAccount("open a", "wallet:a", AccountKind.WALLET, 0)
         assert self.database.write_now(service.apply, [opening], now=self.now) == [Opened("wallet:a", 0, first=True)]
         self.auditor.limits["wallet:a"] = 0
         self.apply([Transfer("first", "payments", "wallet:a", micro, "", "", random.START)])
+        if micro > POOR:  # slices are possible
+            self.apply([SetLimit(f"rich {name}", name, micro // 3) for name in random.WALLETS])
 
     # commands
 
