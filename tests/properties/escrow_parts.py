@@ -111,9 +111,10 @@ class Wire:
         return await self._ask(holder)
 
     async def _ask(self, what: FundsCommand | Load | str) -> Any:
+        if self.cut:
+            raise asyncio.CancelledError  # the process is no more
         call = Call(what, asyncio.get_running_loop().create_future())
-        if not self.cut:
-            self.calls.append(call)
+        self.calls.append(call)
         return await call.answer
 
     def next(self, pick: int) -> Call | None:
@@ -242,7 +243,7 @@ class Gateway:
     def kill(self) -> None:
         """Nothing that is left here says another word to the books."""
         self.wire.cut = True
-        for task in self.tasks:
+        for task in (*self.tasks, *self.funds._background):
             task.cancel()
         self.slots.close()
         self.journal.close()
