@@ -267,7 +267,7 @@ def _audit(session: ReadSession, audit: Audit) -> None:
     rest = list(audit.state.holds)
     audit.compare_holds(rest, store.holds(session, rest))
     audit.compare_accounts(store.all_accounts(session))
-    audit.compare_slices(store.all_slices(session))
+    audit.compare_slices(store.all_slices(session), store.slice_scopes(session))
     audit.compare_counts(store.hold_count(session), store.keys_used_twice(session))
 
 

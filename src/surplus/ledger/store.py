@@ -73,6 +73,7 @@ _SLICES_OVER: Final = (
 _SLICE_PAGE: Final = (
     select(*_SLICE).where(_slices.id > bindparam("after")).order_by(_slices.id).limit(bindparam("size"))
 )
+_SLICE_SCOPES: Final = select(_scopes.account, _scopes.slice)
 _SLICES_HELD: Final = select(*_SLICE).where(_slices.holder == bindparam("holder")).order_by(_slices.id)
 _RECALLED: Final = (
     select(_slices.id)
@@ -240,6 +241,11 @@ def all_slices(session: ReadSession) -> Iterator[Slice]:
     while rows := session.all(_SLICE_PAGE, {"after": after, "size": PAGE}):
         yield from (_slice(row) for row in rows)
         after = rows[-1].id
+
+
+def slice_scopes(session: ReadSession) -> list[tuple[str, str]]:
+    """In what accounts (first) the slices (second) count."""
+    return [(row[0], row[1]) for row in session.all(_SLICE_SCOPES)]
 
 
 def keys_used_twice(session: ReadSession) -> list[tuple[str, int]]:
