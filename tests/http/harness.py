@@ -275,8 +275,9 @@ class Shop:
         """Put one more engine behind the shop's model, and wait until it takes requests."""
         upstream = await self.stack.enter_async_context(FaultyUpstream(f"engine{len(self.upstreams)}"))
         self.upstreams.append(upstream)
-        wanted = {"context": 4096, "max_output": 64, "embeddings": True, "url": upstream.url, **given}
-        spec = DeploymentSpec(model=self.model, engine=engine, upstream_model="tiny-chat", **wanted)
+        wanted = {"context": 4096, "max_output": 64, "embeddings": True, "url": upstream.url}
+        names = {"model": self.model, "engine": engine, "upstream_model": "tiny-chat"}
+        spec = DeploymentSpec(**{**names, **wanted, **given})
         made = await self.live.change(deployments.create_deployment, IDS, spec, now=CLOCK.now())
         self.stack.push_async_callback(self._undeploy, made.id)
         candidates = self.live.server.pool.candidates

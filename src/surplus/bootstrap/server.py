@@ -48,6 +48,7 @@ from surplus.kit.http1_server import Server as HttpServer
 from surplus.kit.http_server import split
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
+from surplus.kit.money import MICRO_PER_DOLLAR
 from surplus.serving.directory import Directory
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
@@ -304,10 +305,14 @@ def _presence(around: Around, gateway: str) -> Presence:
 
 def _gauges(server: Server, metrics: Metrics) -> None:
     lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
+    granted = "Money that slices have granted to requests which are not charged yet"
     metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
     metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
     metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
     metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    metrics.gauge("surplus_granted_dollars", granted, lambda: server.funds.granted_micro / MICRO_PER_DOLLAR)
+    metrics.gauge("surplus_upstream_connections", "Connections to engines", lambda: server.upstream.connections)
+    metrics.gauge("surplus_tasks", "Tasks of the event loop", lambda: len(asyncio.all_tasks()))
 
 
 def gauge_books(registry: CollectorRegistry, watch: Watch) -> None:
@@ -337,7 +342,6 @@ def _control_plane(server: Server, pool: Pool, watch: Watch, clock: Clock, ids: 
 
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
-    drain_s = server.settings.server.drain_s
     await server.refresh.now()
     settle_down()
     loading = asyncio.create_task(server.loader.run())

@@ -150,12 +150,12 @@ class HttpUpstream:
         reuse: bool,
         method: str = "POST",
     ) -> HttpAnswer:
-        deadline = asyncio.get_running_loop().time() + connect_timeout_s + first_byte_timeout_s
         target = self._targets.get((method, replica_url, path, reuse)) or self._target(method, replica_url, path, reuse)
         head = target.head(headers, len(body))
         connection = self._pool.take(target.origin) if reuse else None
         if connection is None:
             connection = await self._connect(target, connect_timeout_s)
+        deadline = asyncio.get_running_loop().time() + first_byte_timeout_s
         try:
             response = await connection.ask(head, body, deadline)
         except TimeoutError as error:
@@ -164,6 +164,11 @@ class HttpUpstream:
         if not response.ready:
             raise UpstreamUnreachable("the engine could not be reached; try again") from response.error
         return HttpAnswer(response, connection, self._pool, reuse=reuse)
+
+    @property
+    def connections(self) -> int:
+        """How many are open, in use or idle."""
+        return self._pool.size
 
     async def close(self) -> None:
         await self._pool.close()
