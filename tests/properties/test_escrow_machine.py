@@ -2,7 +2,6 @@
 and nobody is refused while there is money."""
 
 import asyncio
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +23,7 @@ from surplus.billing.budgets import Budget, BudgetScope, Period
 from surplus.gateway.escrow import bound_micro
 from surplus.gateway.ports import HoldRequest, Load, Loaded
 from surplus.kit.clock import ManualClock
-from surplus.kit.db import Database, ReadSession, metadata
+from surplus.kit.db import Database, ReadSession
 from surplus.kit.ids import CountedIds
 from surplus.ledger import service as ledger
 from surplus.ledger import store as ledger_store
@@ -32,6 +31,7 @@ from surplus.ledger.commands import PlaceHold, Transfer
 from surplus.ledger.errors import InsufficientFunds
 from surplus.ledger.model import Account, Hold, Slice
 from tests.properties.escrow_parts import Call, ClockLoop, Fact, Gateway, breathe, open_gateway
+from tests.stores import Stores
 from tests.unit.gateway.house import TTL_S, WALLET, House
 from tests.unit.gateway.parts import NOW, settled
 
@@ -70,20 +70,21 @@ class Books:
     """The ledger as it is now."""
 
     def __init__(self, session: ReadSession) -> None:
-        self.accounts: dict[str, Account] = {one.id: one for one in ledger_store.all_accounts(session)}
+        pages = ledger_store.account_pages(session, 1000)
+        self.accounts: dict[str, Account] = {one.id: one for page in pages for one in page}
         self.slices: dict[str, Slice] = {one.id: one for one in ledger_store.all_slices(session)}
         self.holds: list[Hold] = ledger.active_holds(session)
 
 
 class EscrowMachine(RuleBasedStateMachine):
-    template: Path
+    stores: Stores
+    folder: Path
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory(dir=self.template.parent)
-        self.path = Path(self.directory.name)
-        shutil.copyfile(self.template, self.path / "surplus.db")
-        self.database = Database(self.path / "surplus.db")
+        self.place = self.stores.place()
+        self.database = Database(self.place)
+        self.directory = tempfile.TemporaryDirectory(dir=self.folder)
         self.clock = ManualClock(NOW)
         self.ids = CountedIds()
         self.runner = asyncio.Runner(loop_factory=lambda: ClockLoop(self.clock))
@@ -104,6 +105,7 @@ class EscrowMachine(RuleBasedStateMachine):
                 gateway.kill()
         self.runner.close()
         self.database.close()
+        self.stores.forget(self.place)
         self.directory.cleanup()
 
     @initialize(credit=st.sampled_from(CREDIT), caps=st.tuples(*[st.sampled_from(CAPS)] * 3))
@@ -127,7 +129,9 @@ class EscrowMachine(RuleBasedStateMachine):
         ]
 
     def start(self, name: str) -> None:
-        gateway = self.gateways[name] = open_gateway(name, self.path, self.database, self.clock, self.ids)
+        gateway = self.gateways[name] = open_gateway(
+            name, Path(self.directory.name), self.database, self.clock, self.ids
+        )
 
         async def first_steps() -> None:
             gateway.start()
@@ -472,11 +476,7 @@ class EscrowMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(900)  # a failure is made small before it is shown
-def test_escrow_machine(tmp_path: Path) -> None:
-    template = tmp_path / "template.db"
-    database = Database(template)
-    database.migrate(metadata.create_all)
-    database.close()
-    machine = type("TemplatedEscrowMachine", (EscrowMachine,), {"template": template})
-    examples = settings(max_examples=settings.default.max_examples // 5, stateful_step_count=40)
+def test_escrow_machine(stores: Stores, tmp_path: Path) -> None:
+    machine = type("EscrowMachineOnAStore", (EscrowMachine,), {"stores": stores, "folder": tmp_path})
+    examples = settings(max_examples=settings.default.max_examples // stores.cost // 5, stateful_step_count=40)
     run_state_machine_as_test(machine, settings=examples)

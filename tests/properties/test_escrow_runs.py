@@ -1,12 +1,13 @@
 """The escrow machine in long lives, each from a seed: some things need a hundred steps to come about."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from surplus.kit.db import Database, metadata
 from tests.properties import test_escrow_machine as machines
+from tests.stores import SQLiteStores
 
 STEPS = 250
 WEIGHTS = {
@@ -65,19 +66,10 @@ def turn(machine: machines.EscrowMachine, dice: random.Random) -> None:
             machine.things_happen([event(dice)])
 
 
-@pytest.fixture(scope="module")
-def machine_type(tmp_path_factory: pytest.TempPathFactory) -> type[machines.EscrowMachine]:
-    template = tmp_path_factory.mktemp("escrow") / "template.db"
-    database = Database(template)
-    database.migrate(metadata.create_all)
-    database.close()
-    return type("TemplatedEscrowMachine", (machines.EscrowMachine,), {"template": template})
-
-
 @pytest.mark.parametrize("seed", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 60))])
-def test_a_long_life_of_three_gateways(machine_type: type[machines.EscrowMachine], seed: int) -> None:
+def test_a_long_life_of_three_gateways(sqlite: SQLiteStores, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
-    machine = machine_type()
+    machine = type("EscrowMachineOnAStore", (machines.EscrowMachine,), {"stores": sqlite, "folder": tmp_path})()
     try:
         machine.begin(dice.choice(machines.CREDIT), (dice.choice(machines.CAPS), dice.choice(machines.CAPS), 60_000))
         for _ in range(STEPS):

@@ -289,7 +289,7 @@ class Audit:
         counted = {(account, one.id) for one in self.state.slices.values() for account in one.scopes}
         for account, name in sorted(counted.symmetric_difference(scopes)):
             wrong = "is not stored" if (account, name) in counted else "is stored and not in the log"
-            self._tell(self.state.seq, f"that slice {name} counts in {account} {wrong}")
+            self._differ(f"that slice {name} counts in {account} {wrong}")
         for one in stored:
             expected = self.state.slices.pop(one.id, None)
             if one != expected:
