@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -22,6 +23,7 @@ from surplus.gateway.entries import Admitted, Settled
 from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.ports import Load
 from surplus.gateway.refresh import Refresh
+from surplus.gateway.standing import Standing
 from surplus.gateway.tariffs import Tariffs
 from surplus.identity import service as identity
 from surplus.kit.clock import SystemClock
@@ -109,6 +111,8 @@ def _app(database: Database, clock: SystemClock, ids: Ids, pool: Pool) -> FastAP
             refresh=refresh.now,
             pool=pool,
             not_ready=lambda: ["the journal is far behind"],
+            standing=Standing,
+            verify=partial(database.read, ledger.verify),
             in_flight=lambda: 3,
             journal_lag_bytes=lambda: 1234,
             registry=CollectorRegistry(),

@@ -59,7 +59,13 @@ def test_a_schema_that_waits_for_an_upgrade(tmp_path: Path) -> None:
 
 def test_a_schema_of_a_later_version(data: Path, database: Database) -> None:
     tamper(data, "UPDATE alembic_version SET version_num = '9999'")
+    tamper(data, "UPDATE kit_schema SET compatible_from = '9998'")
     told(books.schema(database, bootstrap.MIGRATIONS), "failed", "9999", "later Surplus")
+
+
+def test_a_schema_of_a_later_version_that_says_it_is_compatible(data: Path, database: Database) -> None:
+    tamper(data, "UPDATE alembic_version SET version_num = '9999'")
+    told(books.schema(database, bootstrap.MIGRATIONS), "ok", "9999", "later Surplus")
 
 
 def test_a_sound_ledger(database: Database) -> None:
@@ -71,13 +77,23 @@ def test_a_sound_ledger(database: Database) -> None:
     [
         "UPDATE ledger_entry SET amount_micro = 6 WHERE key = 't1'",
         "DELETE FROM ledger_entry WHERE key = 't1'",
-        "UPDATE ledger_account SET debits = debits + 1 WHERE id = 'payments'",
         "UPDATE ledger_batch SET hash = previous",
     ],
 )
 def test_a_tampered_ledger(data: Path, database: Database, statement: str) -> None:
     tamper(data, statement)
     told(books.books(database), "failed", "not sound", "restore the last sound backup")
+
+
+def test_a_balance_that_the_log_can_mend(data: Path, database: Database) -> None:
+    tamper(data, "UPDATE ledger_account SET debits = debits + 1 WHERE id = 'payments'")
+    told(books.books(database), "failed", "not sound", "surplus ledger rebuild --data DIR")
+
+
+def test_usage_that_was_never_charged(data: Path, database: Database) -> None:
+    hour = "'org_1', 0, '', 'key_1', 'tiny', 'tiny', 'v1'"
+    tamper(data, f"INSERT INTO metering_hour VALUES ({hour}, 1, 0, 1, 0, 0, 1, 0, 0, 5, 0, 0, 5, 0)")
+    told(books.books(database), "failed", "the hours of metering come to 5 charged", "restore the last sound backup")
 
 
 def test_a_table_that_is_gone_is_a_finding_and_no_crash(data: Path, database: Database) -> None:

@@ -1,6 +1,7 @@
 """A real server in the test's event loop, and shops in it: customers, keys, prices, and engines that can misbehave."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -66,11 +67,6 @@ async def eventually(condition: Callable[[], Any], what: str = "the condition") 
         await asyncio.sleep(0.002)
 
 
-def _watched() -> bool:
-    """Whether the server is waiting for some caller to leave: it does so a moment after a request was admitted."""
-    return any(task.get_coro().__qualname__ == "Client._until_gone" for task in asyncio.all_tasks())
-
-
 @dataclass
 class Live:
     """A running server: its parts, and where it listens."""
@@ -81,7 +77,7 @@ class Live:
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.server.edge.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
@@ -118,9 +114,9 @@ class Live:
 
 
 @asynccontextmanager
-async def running(data: Path, settings: Settings) -> AsyncIterator[Live]:
-    """A server on a data directory, from its start to the end of its drain."""
-    database = bootstrap.open_store(data)
+async def running(data: Path, settings: Settings, *, verify: ssl.SSLContext | bool = True) -> AsyncIterator[Live]:
+    """A server on a data directory, from its start to the end of its drain; `verify`: whom to believe, over TLS."""
+    database = bootstrap.open_store(data, settings.store.url)
     bootstrap.ensure_operator(database, IDS, data, CLOCK.now())
     server = await bootstrap.build(settings, data, database, {})
     stop = asyncio.Event()
@@ -128,15 +124,15 @@ async def running(data: Path, settings: Settings) -> AsyncIterator[Live]:
         live = Live(server, sock.getsockname()[1], data)
         task = asyncio.create_task(bootstrap.run(server, sock, stop))
         try:
-            await _answers(live, task)
+            await _answers(live, task, verify)
             yield live
         finally:
             stop.set()
             await task
 
 
-async def _answers(live: Live, task: asyncio.Task[None]) -> None:
-    async with httpx.AsyncClient(base_url=live.root) as client:
+async def _answers(live: Live, task: asyncio.Task[None], verify: ssl.SSLContext | bool) -> None:
+    async with httpx.AsyncClient(base_url=live.root, verify=verify) as client:
         async with asyncio.timeout(PATIENCE_S):
             while not task.done():
                 try:
@@ -220,10 +216,16 @@ class Shop:
         return heard
 
     async def hang_up(self, caller: Heard, *, reset: bool = False) -> None:
-        """Leave, as the only caller that there is, and wait until the server has noticed."""
-        await eventually(_watched, "the caller to be watched")
+        """Leave while the request is being answered, and wait until the server has noticed."""
+        address = caller.address
+
+        def known(*, busy: bool) -> bool:
+            connections = self.live.server.http.connections
+            return any(each.ends.caller == address and each.busy >= busy for each in connections)
+
+        await eventually(lambda: known(busy=True), "the request to arrive")
         caller.leave(reset=reset)
-        await eventually(lambda: not _watched(), "the server to notice")
+        await eventually(lambda: not known(busy=False), "the server to notice")
 
     async def records(self) -> Sequence[UsageRecord]:
         """Every usage record of the customer, once all that was settled is loaded."""
@@ -295,9 +297,9 @@ async def opened(
 ) -> AsyncIterator[Shop]:
     """A shop with one upstream per engine kind (`openai` is a provider, all others are our own engines)."""
     model = model or IDS.new("model")
-    org, neighbour, secret, sheet = await live.change(
-        _furnish, model, credit, key or KeySpec(limits=WIDE), price or PRICES
-    )
+    now = {"now": CLOCK.now()}
+    sheet = await live.change(prices.publish, IDS, model, price or PRICES, effective_from=None, force=False, **now)
+    org, neighbour, secret = await live.change(_furnish, credit, key or KeySpec(limits=WIDE))
     async with AsyncExitStack() as stack:
         shop = Shop(live, org, neighbour, secret, model, {sheet.version: sheet}, stack)
         for priority, engine in enumerate(engines):
@@ -305,9 +307,7 @@ async def opened(
         yield shop
 
 
-def _furnish(
-    session: WriteSession, model: str, credit: str, spec: KeySpec, dollars: dict[TokenClass, str]
-) -> tuple[Organization, Organization, KeySecret, PriceSheet]:
+def _furnish(session: WriteSession, credit: str, spec: KeySpec) -> tuple[Organization, Organization, KeySecret]:
     now = CLOCK.now()
     made = [
         organizations.create(session, IDS, f"{name} {IDS.new('o')}", credit_micro=parse_dollars(credit), now=now)
@@ -316,8 +316,7 @@ def _furnish(
     if spec.project is not None:
         identity.create_project(session, IDS, org=made[0].id, name=spec.project, now=now)
     secret = _make_key(session, made[0], spec)
-    sheet = prices.publish(session, IDS, model, dollars, effective_from=None, now=now, force=False)
-    return made[0], made[1], secret, sheet
+    return made[0], made[1], secret
 
 
 def _make_key(session: WriteSession, org: Organization, spec: KeySpec) -> KeySecret:

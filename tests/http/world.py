@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,12 +18,14 @@ from surplus.gateway.access import Access
 from surplus.gateway.books import LocalBooks
 from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.refresh import Refresh
+from surplus.gateway.standing import Standing
 from surplus.gateway.tariffs import Tariffs
 from surplus.identity import service as identity
 from surplus.identity.model import Organization, Role
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database, ReadSession, WriteSession, metadata
 from surplus.kit.ids import CountedIds
+from surplus.ledger import service as ledger
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
 from surplus.serving.upstream_http import HttpUpstream
@@ -126,6 +129,8 @@ async def build(database: Database) -> World:
         refresh=refresh.now,
         pool=pool,
         not_ready=lambda: not_ready,
+        standing=Standing,
+        verify=partial(database.read, ledger.verify),
         in_flight=lambda: 3,
         journal_lag_bytes=lambda: 77,
         registry=registry,

@@ -8,10 +8,13 @@ from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from surplus.gateway.standing import Standing
+from surplus.gateway.worker.standing import WorkerStanding
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database, ReadSession, WriteSession
 from surplus.kit.errors import SurplusError
 from surplus.kit.ids import Ids
+from surplus.ledger.model import Verification
 from surplus.serving.replicas import Pool
 
 P = ParamSpec("P")
@@ -25,7 +28,8 @@ class ApiDeps:
     """The parts of a server that the control plane works on.
 
     `refresh` brings the caches of the data plane up to date. `not_ready` says why the server should get no requests
-    now, with nothing if it should. Without a `registry` there is no `/metrics`.
+    now, with nothing if it should. `standing` is what is known of the books; `verify` checks them all. Without a
+    `registry` there is no `/metrics`. `workers` are the processes that take requests, where there are others than this.
     """
 
     database: Database
@@ -34,10 +38,13 @@ class ApiDeps:
     refresh: Callable[[], Awaitable[None]]
     pool: Pool
     not_ready: Callable[[], Sequence[str]]
+    standing: Callable[[], Standing]
+    verify: Callable[[], Awaitable[Verification]]
     in_flight: Callable[[], int]
     journal_lag_bytes: Callable[[], int]
     registry: CollectorRegistry | None
     version: str
+    workers: Callable[[], Sequence[WorkerStanding]] = tuple
 
     async def read(self, function: Callable[Concatenate[ReadSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a use-case that only reads."""

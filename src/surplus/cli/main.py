@@ -10,6 +10,7 @@ from surplus import __version__
 from surplus.cli.commands import (
     balance,
     budget,
+    care,
     credit,
     deployment,
     gateway,
@@ -69,7 +70,10 @@ def root(
 
 app.command()(server.serve)
 app.command()(server.demo)
+app.command(hidden=True)(server.worker)
 app.command()(server.doctor)
+app.command("backup")(care.backup)
+app.command("restore")(care.restore)
 app.command("status")(status.show)
 app.add_typer(org.app)
 app.add_typer(project.app)
@@ -87,6 +91,7 @@ app.add_typer(replica.app)
 app.add_typer(gateway.app)
 app.add_typer(price.app)
 app.add_typer(ledger.app)
+app.add_typer(care.app)
 
 
 def run(arguments: Sequence[str]) -> int:

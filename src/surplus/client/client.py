@@ -13,7 +13,7 @@ from surplus.wire.deployments import Deployment, DeploymentRequest, EngineName, 
 from surplus.wire.gateways import ForgottenGateway, Gateway
 from surplus.wire.invoices import Invoice
 from surplus.wire.keys import Key, KeyCreated, KeyRequest, RotateRequest
-from surplus.wire.ledger import Verification
+from surplus.wire.ledger import Head, Verification
 from surplus.wire.members import Member, MemberRequest, RoleName, RoleRequest
 from surplus.wire.models import Model
 from surplus.wire.money import Balance, CreditLimitRequest, CreditRequest, Entry
@@ -290,6 +290,10 @@ class Client:
     def verify_ledger(self) -> Verification:
         """Check the whole ledger; this may take a while."""
         return self._http.one(Verification, "GET", "/api/ledger/verify", timeout_s=VERIFY_S)
+
+    def get_ledger_head(self) -> Head:
+        """The end of the ledger's log, to be kept elsewhere."""
+        return self._http.one(Head, "GET", "/api/ledger/head")
 
     def get_status(self) -> Status:
         """How the server is."""

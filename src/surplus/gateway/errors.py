@@ -65,6 +65,19 @@ class Draining(Unavailable):
     code = "draining"
 
 
+class BooksUnchecked(Unavailable):
+    """The server has just started, and sells when its books have been checked."""
+
+    code = "ledger_unchecked"
+
+
+class LedgerViolation(Unavailable):
+    """The books are unsound: nothing is sold until the operator has mended them."""
+
+    code = "ledger_violation"
+    retryable = False
+
+
 class UpstreamRefused(BadRequest):
     """The engine called the request wrong; its words are passed on."""
 

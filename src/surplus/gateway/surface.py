@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from surplus.gateway.client import Headers
 from surplus.gateway.limits import Standing
 from surplus.kit.errors import SurplusError
+from surplus.kit.http1_server import Headers
 
 RETRY_AFTER_MAX_S: Final = 60
 
@@ -21,9 +21,12 @@ _KINDS: Final = {
     403: "permission_error",
     404: "invalid_request_error",
     405: "invalid_request_error",
+    408: "invalid_request_error",
     409: "invalid_request_error",
     413: "invalid_request_error",
+    414: "invalid_request_error",
     429: "rate_limit_error",
+    431: "invalid_request_error",
 }
 
 

@@ -1,15 +1,19 @@
-"""An HTTP server that somebody else starts and stops: a socket, uvicorn without its signals, and one application for a
-part of the paths.
-"""
+"""Where a server listens, how many it can serve, and who answers there."""
 
+import logging
+import resource
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
-
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from typing import Final
 
 from surplus.kit.errors import Unavailable
+from surplus.kit.http1_server import Answering, Exchange, Handler
+
+log: Final = logging.getLogger(__name__)
+
+FILES_KEPT: Final = 256
+"""Open files that are not connections: the database, the journal, pipes to engines."""
+FILES_PER_CONNECTION: Final = 2  # the caller's, and the one to an engine
+FILES_WANTED: Final = 2**16
 
 
 class PortTaken(Unavailable):
@@ -19,12 +23,20 @@ class PortTaken(Unavailable):
     retryable = False
 
 
-class HttpServer(uvicorn.Server):
-    """uvicorn, except that signals are ours: the books are closed after the last answer, not in the middle."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
+def connections_at_most(wanted: int) -> int:
+    """How many connections can be served of `wanted`, after as many open files as may be had have been asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    most = max(1, min(wanted, (soft - FILES_KEPT) // FILES_PER_CONNECTION))
+    if most < wanted:
+        fields = {"wanted": wanted, "connections": most, "open_files": soft}
+        log.warning("there will be fewer connections: the limit on open files is low", extra={"fields": fields})
+    return most
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -41,14 +53,12 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def split(prefix: str, inside: ASGIApp, outside: ASGIApp) -> ASGIApp:
+def split(prefix: str, inside: Handler, outside: Handler) -> Handler:
     """Requests for `prefix` and what is below it go to `inside`, all others to `outside`."""
     below = f"{prefix}/"
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and f"{scope['path']}/".startswith(below):
-            await inside(scope, receive, send)
-        else:
-            await outside(scope, receive, send)
+    def handle(exchange: Exchange) -> Answering:
+        path = exchange.head.path
+        return inside(exchange) if path.startswith(below) or path == prefix else outside(exchange)
 
-    return app
+    return handle

@@ -6,6 +6,7 @@ from typing import Final
 
 from surplus.kit.money import GRAINS_PER_MICRO, settle
 from surplus.ledger.chain import GENESIS, Batch, Link, digest
+from surplus.ledger.checkpoint import Checkpoint, encode
 from surplus.ledger.evolve import State, evolve, legs
 from surplus.ledger.model import (
     Account,
@@ -181,13 +182,16 @@ def _bad_batch(state: State, entry: Entry) -> str | None:
 class Audit:
     """Reads the log once, in order; keeps accounts, open and expired holds, and the problems found so far."""
 
-    def __init__(self) -> None:
-        self.state = State(0)
+    def __init__(self, start: Checkpoint | None = None) -> None:
+        """From the beginning of the log, or behind what was checked before."""
+        start = start or Checkpoint(GENESIS, 0, 0, 0, 0.0, State(0))
+        self.state = start.state
         self._problems: list[str] = []
-        self._entries = 0
-        self._batches = 0
-        self._placed = 0
-        self._batch = Batch(0, 0, GENESIS, GENESIS)
+        self._log_ok = True
+        self._entries = start.entries
+        self._batches = start.batches
+        self._placed = start.placed
+        self._batch = Batch(0, start.state.seq, GENESIS, start.hash)
         self._link: Link | None = None
 
     def read(self, page: Iterable[tuple[Entry, str]], links: Iterator[Batch]) -> None:
@@ -240,6 +244,22 @@ class Audit:
         while self._next_batch(links):
             pass
 
+    def checkpoint(self, full_at: float) -> bytes:
+        """What a later audit can go on from, encoded; to be taken after `finish` and before anything is compared."""
+        state = State(self.state.seq, self.state.accounts, self.state.holds, self.state.slices)
+        return encode(Checkpoint(self._batch.hash, self._entries, self._batches, self._placed, full_at, state))
+
+    def compare_held(self) -> None:
+        """What every account holds, by the log, against the open holds and the slices that count in it."""
+        held: defaultdict[str, int] = defaultdict(int)
+        holds = [hold for hold in self.state.holds.values() if hold.state is HoldState.PLACED]
+        for one in (*holds, *self.state.slices.values()):
+            for scope in one.scopes:
+                held[scope] += one.amount
+        for account in self.state.accounts.values():
+            if account.held != held[account.id]:
+                self._tell(self.state.seq, f"{account.id} holds {account.held}, not {held[account.id]}")
+
     def ended(self) -> list[str]:
         """Holds that nothing can change any more; compare them, and they are forgotten."""
         final = (HoldState.POSTED, HoldState.VOIDED)
@@ -250,42 +270,52 @@ class Audit:
         for name in names:
             expected = self.state.holds.pop(name)
             if stored.get(name) != expected:
-                self._tell(self.state.seq, f"by the log there is {expected}, stored is {stored.get(name)}")
+                self._differ(f"by the log there is {expected}, stored is {stored.get(name)}")
 
     def compare_accounts(self, stored: Iterable[Account]) -> None:
-        """All accounts of the projection against those of the log."""
+        """Accounts of the projection against those of the log; then `compare_rest` finds those that are not stored."""
         for account in stored:
             expected = self.state.accounts.pop(account.id, None)
             if account != expected:
-                self._tell(self.state.seq, f"by the log there is {expected}, stored is {account}")
+                self._differ(f"by the log there is {expected}, stored is {account}")
+
+    def compare_rest(self) -> None:
+        """Every account has been compared: what the log knows beyond them is missing."""
         for missing in self.state.accounts.values():
-            self._tell(self.state.seq, f"by the log there is {missing}, nothing is stored")
+            self._differ(f"by the log there is {missing}, nothing is stored")
 
     def compare_slices(self, stored: Iterable[Slice]) -> None:
         """All slices of the projection against those of the log."""
         for one in stored:
             expected = self.state.slices.pop(one.id, None)
             if one != expected:
-                self._tell(self.state.seq, f"by the log there is {expected}, stored is {one}")
+                self._differ(f"by the log there is {expected}, stored is {one}")
         for missing in self.state.slices.values():
-            self._tell(self.state.seq, f"by the log there is {missing}, nothing is stored")
+            self._differ(f"by the log there is {missing}, nothing is stored")
 
     def compare_counts(self, holds: int, keys_used_twice: Iterable[tuple[str, int]]) -> None:
         """How many holds are stored, and the keys that more than one entry has (each with the last such seq)."""
         if holds != self._placed:
-            self._tell(self.state.seq, f"the log places {self._placed} holds, stored are {holds}")
+            self._differ(f"the log places {self._placed} holds, stored are {holds}")
         for key, seq in keys_used_twice:
             self._tell(seq, f"the key {key!r} was used before")
 
     def note(self, problem: str) -> None:
-        """A problem that stopped the reading."""
-        self._problems.append(problem)
+        """A problem that is no entry's: one that stopped the reading, or one of what stands beside the ledger."""
+        self._log_ok = False
+        if len(self._problems) < PROBLEMS_MAX:
+            self._problems.append(problem)
 
     def _tell(self, seq: int, problem: str) -> None:
+        self.note(f"seq {seq}: {problem}")
+
+    def _differ(self, problem: str) -> None:
+        """A projection is not what the log says: a rebuild mends that."""
         if len(self._problems) < PROBLEMS_MAX:
-            self._problems.append(f"seq {seq}: {problem}")
+            self._problems.append(f"seq {self.state.seq}: {problem}")
 
     def verdict(self) -> Verification:
         """What was found."""
         problems = tuple(self._problems)
-        return Verification(not problems, self._entries, self._batches, self._batch.hash, problems)
+        head, seq = self._batch, max(self.state.seq, self._batch.last_seq)
+        return Verification(not problems, self._entries, self._batches, seq, head.hash, problems, self._log_ok)

@@ -64,3 +64,9 @@ class LedgerBroken(SurplusError):
     """The log contradicts itself: it was changed behind the ledger's back, or the disk lost part of it."""
 
     code = "ledger_broken"
+
+
+class BadCheckpoint(SurplusError):
+    """What was kept of an earlier check of the log cannot be used; the log itself may be well."""
+
+    code = "bad_checkpoint"

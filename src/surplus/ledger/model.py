@@ -322,10 +322,15 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of checking the whole log. `head_hash` is what to publish: with it nobody can rewrite the past."""
+    """The result of checking the log. `head_seq` and `head_hash` are what to publish: they pin the past.
+
+    `log_ok` is False where the log itself is unsound; where it alone is sound, a rebuild mends the rest.
+    """
 
     ok: bool
     entries: int
     batches: int
+    head_seq: int
     head_hash: str
     problems: tuple[str, ...]
+    log_ok: bool

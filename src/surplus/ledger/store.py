@@ -102,6 +102,7 @@ _ENTRY_PAGE: Final = (
 _BATCH_PAGE: Final = (
     select(*_BATCH).where(_batches.last_seq > bindparam("after")).order_by(_batches.last_seq).limit(bindparam("size"))
 )
+_BATCH_ENDING: Final = select(*_BATCH).where(_batches.last_seq == bindparam("seq"))
 _ACCOUNT_PAGE: Final = (
     select(*_ACCOUNT).where(_accounts.id > bindparam("after")).order_by(_accounts.id).limit(bindparam("size"))
 )
@@ -133,7 +134,7 @@ def head(session: ReadSession) -> Batch:
 
 
 def _by_names(session: ReadSession, statement: AnySelect, names: Iterable[str]) -> Iterator[AnyRow]:
-    rest = iter(sorted(set(names)))
+    rest = iter(sorted({name for name in names if "\0" not in name}))  # no database has that, and some refuse to look
     while some := list(islice(rest, NAMES_MAX)):
         yield from session.all(statement, {"names": some})
 
@@ -206,11 +207,16 @@ def entries_of(session: ReadSession, account: str, *, after_seq: int, limit: int
     return [_entry(row) for row in session.all(query)]
 
 
+def log_page(session: ReadSession, after: int, size: int) -> list[tuple[Entry, str]]:
+    """At most `size` entries behind the seq `after`, each with the digest stored beside it."""
+    return [(_entry(row[:-1]), row[-1]) for row in session.all(_ENTRY_PAGE, {"after": after, "size": size})]
+
+
 def log_pages(session: ReadSession, after: int = 0) -> Iterator[list[tuple[Entry, str]]]:
-    """The log from the seq behind `after` on, a page at a time: each entry with the digest stored beside it."""
-    while rows := session.all(_ENTRY_PAGE, {"after": after, "size": PAGE}):
-        yield [(_entry(row[:-1]), row[-1]) for row in rows]
-        after = rows[-1].seq
+    """The log from the seq behind `after` on, a page at a time."""
+    while page := log_page(session, after, PAGE):
+        yield page
+        after = page[-1][0].seq
 
 
 def newest_at(session: ReadSession) -> float | None:
@@ -218,19 +224,22 @@ def newest_at(session: ReadSession) -> float | None:
     return session.scalar(_NEWEST)
 
 
-def all_batches(session: ReadSession) -> Iterator[Batch]:
-    """Every link of the hash chain, in order."""
-    after = 0
-    while rows := session.all(_BATCH_PAGE, {"after": after, "size": PAGE}):
-        yield from (Batch(*row) for row in rows)
-        after = rows[-1].last_seq
+def batch_page(session: ReadSession, after: int) -> list[Batch]:
+    """A page of the links of the hash chain that end behind the seq `after`, in order."""
+    return [Batch(*row) for row in session.all(_BATCH_PAGE, {"after": after, "size": PAGE})]
 
 
-def all_accounts(session: ReadSession) -> Iterator[Account]:
-    """Every account of the projection, by id."""
+def batch_ending(session: ReadSession, seq: int) -> Batch | None:
+    """The link of the hash chain that ends at `seq`."""
+    row = session.first(_BATCH_ENDING, {"seq": seq})
+    return Batch(*row) if row else None
+
+
+def account_pages(session: ReadSession, size: int = PAGE) -> Iterator[list[Account]]:
+    """Every account of the projection by id, a page at a time."""
     after = ""
-    while rows := session.all(_ACCOUNT_PAGE, {"after": after, "size": PAGE}):
-        yield from (_account(row) for row in rows)
+    while rows := session.all(_ACCOUNT_PAGE, {"after": after, "size": size}):
+        yield [_account(row) for row in rows]
         after = rows[-1].id
 
 

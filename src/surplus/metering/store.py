@@ -5,7 +5,7 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Column, func, select, tuple_
+from sqlalchemy import Column, Table, func, select, tuple_
 
 from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.db.session import AnyRow, AnySelect
@@ -22,24 +22,34 @@ _plain: Final = attrgetter(*_PLAIN)
 _usage: Final = attrgetter(*_USAGE)
 
 
-def known(session: ReadSession, ids: Sequence[str]) -> set[str]:
-    """Which of these ids are recorded already."""
-    return {row.id for row in session.all(select(records.c.id).where(records.c.id.in_(ids)))}
+NEAR_S: Final = 86_400.0
+"""How far from each other two accounts of one admission can be: what is repeated is repeated with its own instant."""
+
+
+def known(session: ReadSession, ids: Sequence[str], *, first: float, last: float) -> set[str]:
+    """Which of these ids are recorded already, of requests that were admitted around `[first, last]`.
+
+    Records are kept by month, so that the instants say where to look; a day of slack costs nothing.
+    """
+    near = records.c.started_at.between(first - NEAR_S, last + NEAR_S)
+    return {row.id for row in session.all(select(records.c.id).where(records.c.id.in_(ids), near))}
+
+
+def make_room(session: WriteSession, instants: Iterable[float]) -> None:
+    """Have the months that records of these instants go to."""
+    session.make_room(records, instants)
 
 
 def add_records(session: WriteSession, new: Iterable[UsageRecord]) -> None:
-    """Insert records that are not there yet.
-
-    A plain insert on purpose: should another process record the same id between `known` and here, this transaction
-    fails and is tried again, where ignoring the row would add it to the hours twice.
-    """
-    session.insert(records, [_record_row(record) for record in new])
+    """Insert records that are not there yet."""
+    rows = [_record_row(record) for record in new]
+    make_room(session, [row["started_at"] for row in rows])
+    session.insert(records, rows)
 
 
 def add_hours(session: WriteSession, sums: Mapping[Bucket, Totals]) -> None:
     """Add consumption to the hours."""
-    rows = [{**asdict(bucket), **_totals_row(totals)} for bucket, totals in sums.items()]
-    session.upsert(hours, rows, add=_SUMMED)
+    session.upsert(hours, [{**asdict(bucket), **_totals_row(totals)} for bucket, totals in sums.items()], add=_SUMMED)
 
 
 def sums(
@@ -55,6 +65,16 @@ def sums(
     if end is not None:
         query = query.where(hours.c.hour < end)
     return [(tuple(row[: len(by)]), _totals(row)) for row in session.all(query)]
+
+
+def earned_by_records(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun, by reading every record."""
+    return _earned(session, records)
+
+
+def earned_by_hours(session: ReadSession) -> tuple[int, int]:
+    """Everything charged and everything overrun, by the hours."""
+    return _earned(session, hours)
 
 
 def page(session: ReadSession, org: str, position: tuple[float, str] | None, limit: int) -> list[UsageRecord]:
@@ -74,7 +94,10 @@ def position(session: ReadSession, org: str, record_id: str) -> tuple[float, str
 
 
 def _record_row(record: UsageRecord) -> dict[str, Any]:
-    return dict(zip(_COLUMNS, (*_plain(record), record.outcome.value, *_usage(record.usage)), strict=True))
+    row = dict(zip(_COLUMNS, (*_plain(record), record.outcome.value, *_usage(record.usage)), strict=True))
+    if record.engine_request_id is not None and "\0" in record.engine_request_id:
+        row["engine_request_id"] = record.engine_request_id.replace("\0", "")  # not every database keeps that
+    return row
 
 
 def _record(row: AnyRow) -> UsageRecord:
@@ -113,3 +136,8 @@ def _totals(row: AnyRow) -> Totals:
         charged_micro=amount["charged_micro"],
         overrun_micro=amount["overrun_micro"],
     )
+
+
+def _earned(session: ReadSession, table: Table) -> tuple[int, int]:
+    row = session.first(select(func.sum(table.c.charged_micro), func.sum(table.c.overrun_micro)))
+    return (0, 0) if row is None else (int(row[0] or 0), int(row[1] or 0))

@@ -5,7 +5,8 @@ On the hot path of every request: no task, no `wait_for` and no timer for each c
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from surplus.serving.errors import AnswerTooLarge, UpstreamCut, UpstreamTimedOut, UpstreamUnreachable
@@ -45,24 +46,51 @@ class HttpAnswer:
         return self._response.headers
 
     async def chunk(self, timeout_s: float) -> bytes:
-        response = self._response
         while True:
-            connection = self._connection
-            data = response.take()
-            if data:
-                if connection is not None:
-                    connection.read_on()
+            data = self._take()
+            if data or self._response.ended:
                 return data
-            if response.ended:
-                return b""
-            if response.error is not None or connection is None:
-                self.abort()
-                raise UpstreamCut("the engine's answer broke off; try again") from response.error
+            connection = self._unbroken()
             try:
                 await connection.wait(self._loop.time() + timeout_s)
             except TimeoutError as error:
-                self.abort()
-                raise UpstreamTimedOut(f"the engine sent nothing for {timeout_s:g} s; try again") from error
+                raise self._silent(timeout_s) from error
+
+    async def follow(self, take: Callable[[bytes], bool], timeout_s: float) -> bool:
+        while True:
+            data = self._take()
+            if data:
+                if not take(data):
+                    return True
+                continue
+            if self._response.ended:
+                return False
+            connection = self._unbroken()
+            try:
+                if await connection.follow(take, timeout_s):
+                    return True
+            except TimeoutError as error:
+                raise self._silent(timeout_s) from error
+            finally:
+                connection.unfollow()
+
+    def _take(self) -> bytes:
+        data = self._response.take()
+        if data and self._connection is not None:
+            self._connection.read_on()
+        return data
+
+    def _unbroken(self) -> Connection:
+        """The connection, which more may come from. Raises UpstreamCut."""
+        connection = self._connection
+        if self._response.error is not None or connection is None:
+            self.abort()
+            raise UpstreamCut("the engine's answer broke off; try again") from self._response.error
+        return connection
+
+    def _silent(self, timeout_s: float) -> UpstreamTimedOut:
+        self.abort()
+        return UpstreamTimedOut(f"the engine sent nothing for {timeout_s:g} s; try again")
 
     async def read(self, limit: int, timeout_s: float) -> bytes:
         deadline = self._loop.time() + timeout_s
@@ -100,11 +128,14 @@ class HttpUpstream:
     A request is sent once. Before it is sent, a connection that has ended is left aside for another, which repeats
     nothing; afterwards nobody can tell what the engine has done with it, even when not a byte came back.
 
-    `tls` replaces the verification of certificates against the system's authorities.
+    `tls` replaces the verification of certificates against the system's authorities. With a `unix` socket all requests
+    go there, whatever their URL.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, keep_alive_s: float = KEEP_ALIVE_S) -> None:
-        self._pool = Pool(Dialer(tls), keep_alive_s=keep_alive_s, linger_s=LINGER_S)
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, keep_alive_s: float = KEEP_ALIVE_S, unix: Path | None = None
+    ) -> None:
+        self._pool = Pool(Dialer(tls, unix), keep_alive_s=keep_alive_s, linger_s=LINGER_S)
         self._targets: dict[tuple[str, str, str, bool], Target] = {}
 
     async def send(

@@ -67,6 +67,7 @@ ROUTES = [
     Route("DELETE", "/api/deployments/{deployment}", OPERATOR),
     Route("GET", "/api/replicas", OPERATOR),
     Route("GET", "/api/ledger/verify", OPERATOR),
+    Route("GET", "/api/ledger/head", OPERATOR),
     Route("GET", "/api/status", OPERATOR),
 ]
 OPEN = {"/healthz", "/readyz", "/metrics"}

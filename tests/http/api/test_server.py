@@ -20,6 +20,7 @@ async def test_status_and_readiness(world: World):
         "journal_lag_bytes": 77,
         "ready": True,
         "why": [],
+        "ledger": {"state": "unknown", "seq": 0, "hash": "", "checked_at": None, "problems": [], "remedy": ""},
     }
     assert await world.ok("operator", "GET", "/api/status") == expected
     ready = await world.call(None, "GET", "/readyz")
@@ -90,6 +91,22 @@ async def test_answers_with_secrets_are_not_stored_on_the_way(world: World):
     made = await world.call("admin", "POST", "/api/organizations/acme/keys", {})
     assert made.headers["cache-control"] == "no-store"
     assert "set-cookie" not in made.headers
+
+
+async def test_answers_are_of_no_use_to_other_sites(world: World):
+    for path in ("/", "/healthz", "/api/docs", "/api/organizations", "/nowhere"):
+        answer = await world.call("operator", "GET", path)
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+async def test_only_the_operator_hears_which_version_runs(world: World):
+    for path in ("/", "/healthz", "/readyz", "/api/openapi.json", "/api/docs"):
+        answer = await world.call(None, "GET", path)
+        assert "1.2.3" not in answer.text
+        assert not {"server", "x-powered-by"} & answer.headers.keys()
 
 
 async def test_there_is_no_cors(world: World):

@@ -1,16 +1,15 @@
 """`surplus serve`, `demo` and `doctor`: the commands that are the server, or look at one from inside."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Final, Protocol, cast
 
 import typer
 
+from surplus.cli.local import load
 from surplus.cli.options import Json
 from surplus.cli.output import Column, print_data, print_line, print_table, whole
-from surplus.cli.session import Failed
 
+BOOTSTRAP: Final = "surplus.bootstrap"
 _COLUMNS: Final = (Column("CHECK"), whole("STATE"), Column("FINDING"))
 _FIELDS: Final = ("name", "state", "finding", "remedy")
 
@@ -23,6 +22,14 @@ Config = Annotated[
     Path | None,
     typer.Option(metavar="FILE", dir_okay=False, help="Settings; else DIR/surplus.toml where there is one."),
 ]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="postgresql://USER@HOST:PORT/NAME; else a SQLite file in DIR. Passwords: PGPASSWORD or ~/.pgpass.",
+    ),
+]
 
 
 class _Check(Protocol):
@@ -34,25 +41,37 @@ class _Check(Protocol):
     remedy: str
 
 
-def _bootstrap() -> ModuleType:
-    """The server, by name and when called: the other commands start without it."""
-    try:
-        return importlib.import_module("surplus.bootstrap")
-    except ImportError as error:
-        message = f"the server cannot be loaded: {error}"
-        raise Failed(message, "a package is missing or broken; run `make setup` again") from error
-
-
 def serve(
     data: Data,
     host: Annotated[
         str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 is every one.")
     ] = None,
     port: Port = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, metavar="N", help="Processes that take requests; 1 is the server itself."),
+    ] = None,
     config: Config = None,
+    tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Serve HTTPS with this certificate and its chain (PEM).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")] = None,
+    database: StoreUrl = None,
 ) -> None:
     """Run a server."""
-    raise typer.Exit(_bootstrap().serve(data=data, host=host, port=port, config=config))
+    given = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+    }
+    raise typer.Exit(load(BOOTSTRAP).serve(data=data, config=config, store_url=database, **given))
+
+
+def worker(descriptor: int, pipe: int) -> None:
+    """Take requests for the server that has started this process."""
+    raise typer.Exit(load(BOOTSTRAP).work(descriptor=descriptor, pipe=pipe))
 
 
 def demo(
@@ -64,15 +83,15 @@ def demo(
 
     It comes with a small model, customers and prices.
     """
-    raise typer.Exit(_bootstrap().demo(data=data, port=port, once=once))
+    raise typer.Exit(load(BOOTSTRAP).demo(data=data, port=port, once=once))
 
 
-def doctor(data: MaybeData = None, config: Config = None, as_json: Json = False) -> None:
+def doctor(data: MaybeData = None, config: Config = None, database: StoreUrl = None, as_json: Json = False) -> None:
     """Look for what is wrong, and say what to do.
 
     Checks this machine and, with --data, a server's data directory. Exits with 1 if anything failed.
     """
-    checks = cast("list[_Check]", _bootstrap().doctor(data=data, config=config))
+    checks = cast("list[_Check]", load(BOOTSTRAP).doctor(data=data, config=config, store_url=database))
     failed = sum(check.state == "failed" for check in checks)
     if as_json:
         print_data([{field: getattr(check, field) for field in _FIELDS} for check in checks])

@@ -1,5 +1,6 @@
 """An append-only local journal, and slots for what is in flight: how work survives the end of the process."""
 
+from surplus.kit.journal.copying import Pinned, pinned
 from surplus.kit.journal.errors import (
     JournalCorrupt,
     JournalDiscarded,
@@ -10,6 +11,7 @@ from surplus.kit.journal.errors import (
     SlotsCorrupt,
     SlotsFull,
 )
+from surplus.kit.journal.files import exclusive
 from surplus.kit.journal.inspection import Inspection, inspect
 from surplus.kit.journal.reading import Record
 from surplus.kit.journal.segments import Journal
@@ -23,6 +25,7 @@ __all__ = [
     "JournalFull",
     "JournalLocked",
     "JournalUnavailable",
+    "Pinned",
     "Record",
     "RecordTooLarge",
     "Slot",
@@ -30,5 +33,7 @@ __all__ = [
     "Slots",
     "SlotsCorrupt",
     "SlotsFull",
+    "exclusive",
     "inspect",
+    "pinned",
 ]

@@ -2,9 +2,14 @@
 
 import fcntl
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from surplus.kit.journal.errors import JournalLocked
+
+LOCK: Final = "lock"
 
 
 def make_directory(directory: Path) -> None:
@@ -30,6 +35,17 @@ def open_locked(path: Path) -> int:
             " directory of its own."
         ) from error
     return descriptor
+
+
+@contextmanager
+def exclusive(directory: Path) -> Generator[None]:
+    """Keep every server off the journal in `directory` for a while, creating it if need be. Raises JournalLocked."""
+    make_directory(directory)
+    lock = open_locked(directory / LOCK)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def sync_path(path: Path) -> None:

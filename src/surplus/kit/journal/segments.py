@@ -65,7 +65,7 @@ class Journal:
         """
         files.make_directory(directory)
         with ExitStack() as undo:
-            lock_file = files.open_locked(directory / "lock")
+            lock_file = files.open_locked(directory / files.LOCK)
             undo.callback(os.close, lock_file)
             directory_file = os.open(directory, os.O_RDONLY)
             undo.callback(os.close, directory_file)

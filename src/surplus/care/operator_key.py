@@ -1,0 +1,44 @@
+"""`surplus operator-key reset`: whoever has the data directory gets a new operator's key."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from surplus import bootstrap
+from surplus.care.errors import CareError
+from surplus.care.inspection import check_schema
+from surplus.identity import service as identity
+from surplus.kit.clock import Clock
+from surplus.kit.db import Database, WriteSession
+from surplus.kit.ids import Ids
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReset:
+    """The new key's id and where it was written; which keys it replaces, and which operators' keys are left."""
+
+    key: str
+    file: Path
+    revoked: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def reset_operator_key(data: Path, *, ids: Ids, clock: Clock) -> KeyReset:
+    """Revoke the operator's first key and make another; a server that runs follows within a second.
+
+    Raises CareError, StoreUnavailable.
+    """
+    if not (data / bootstrap.DATABASE).exists():
+        raise CareError(f"{data} has no {bootstrap.DATABASE}, so it is no server's data directory; check --data")
+    file = data / bootstrap.OPERATOR_KEY
+
+    def reset(session: WriteSession) -> KeyReset:
+        made, revoked, left = identity.reset_operator_key(session, ids, now=clock.now())
+        bootstrap.write_operator_key(data, made)  # before the commit: a key that nobody holds must not exist
+        return KeyReset(made.key.id, file, revoked, left)
+
+    database = Database(data / bootstrap.DATABASE)
+    try:
+        check_schema(database)
+        return database.write_now(reset)
+    finally:
+        database.close()

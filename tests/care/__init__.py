@@ -1,0 +1,1 @@
+"""Care of the books: backups, restores, checks and repairs."""
