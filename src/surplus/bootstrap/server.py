@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp
 
 from surplus import __version__
 from surplus.bootstrap.data import CHECKED, SLOTS, gateway_name, journal_directory
 from surplus.bootstrap.leftovers import Leftovers, first_free
-from surplus.bootstrap.parts import create_control_plane, patience, tracer_of
+from surplus.bootstrap.parts import RESTARTS, WORKERS, create_control_plane, patience, tracer_of
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
 from surplus.edge import edge_of
 from surplus.gateway import http as gateway_http
@@ -160,6 +160,8 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     )
     server.jobs += [office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers]
     gauge_books(server.registry, watch)
+    Gauge("surplus_workers", WORKERS, registry=server.registry)
+    Counter("surplus_worker_restarts", RESTARTS, registry=server.registry)
     server.api = _control_plane(server, pool, watch, clock, ids)
     server.answer = split(gateway_http.PREFIX, server.answer, AsgiHandler(server.api))
     return server
@@ -340,7 +342,6 @@ def _control_plane(server: Server, pool: Pool, watch: Watch, clock: Clock, ids: 
 
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
-    drain_s = server.settings.server.drain_s
     await server.refresh.now()
     settle_down()
     loading = asyncio.create_task(server.loader.run())
@@ -366,7 +367,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await server.funds.close()
         await server.presence.leave()
         if server.pool is not None:
-            await server.pool.stop(drain_s)
+            await server.pool.stop(server.settings.server.drain_s)
         ended += await asyncio.gather(*lasting, return_exceptions=True)
         await close(server)
     raise_failed(ended)

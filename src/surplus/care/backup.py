@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from surplus import __version__, bootstrap
+from surplus.care import books
 from surplus.care import manifest as manifests
 from surplus.care.errors import CareError
 from surplus.care.inspection import check_schema, inspect
@@ -49,8 +50,11 @@ def back_up(data: Path, destination: Path, *, with_key: bool, clock: Clock) -> M
     `with_key` copies the operator's key too. Raises CareError, BackupDamaged (the books themselves are not sound),
     StoreUnavailable, and errors of the journal; `destination` does not exist then.
     """
-    if not (data / bootstrap.DATABASE).exists():
-        raise CareError(f"{data} has no {bootstrap.DATABASE}, so it is no server's data directory; check --data")
+    if books.store_url(data):
+        message = (
+            f"the books of {data} are in a database server, and a backup here copies files; stop every server on it"
+        )
+        raise CareError(f"{message}, dump the database with its own tools, and copy the data directories")
     if destination.exists():
         raise CareError(f"{destination} exists; give the name of a new folder")
     if destination.resolve().is_relative_to(data.resolve()):
@@ -64,7 +68,7 @@ def back_up(data: Path, destination: Path, *, with_key: bool, clock: Clock) -> M
 
 
 def _write(data: Path, folder: Path, *, with_key: bool, clock: Clock) -> Manifest:
-    database = Database(data / bootstrap.DATABASE)
+    database = books.opened(data)
     try:
         check_schema(database)
         taken_at = _copy_books(database, data, folder, clock)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surplus import bootstrap
-from surplus.care.errors import CareError
+from surplus.care import books
 from surplus.care.inspection import check_schema
 from surplus.identity import service as identity
 from surplus.kit.clock import Clock
-from surplus.kit.db import Database, WriteSession
+from surplus.kit.db import WriteSession
 from surplus.kit.ids import Ids
 
 
@@ -27,8 +27,6 @@ def reset_operator_key(data: Path, *, ids: Ids, clock: Clock) -> KeyReset:
 
     Raises CareError, StoreUnavailable.
     """
-    if not (data / bootstrap.DATABASE).exists():
-        raise CareError(f"{data} has no {bootstrap.DATABASE}, so it is no server's data directory; check --data")
     file = data / bootstrap.OPERATOR_KEY
 
     def reset(session: WriteSession) -> KeyReset:
@@ -36,7 +34,7 @@ def reset_operator_key(data: Path, *, ids: Ids, clock: Clock) -> KeyReset:
         bootstrap.write_operator_key(data, made)  # before the commit: a key that nobody holds must not exist
         return KeyReset(made.key.id, file, revoked, left)
 
-    database = Database(data / bootstrap.DATABASE)
+    database = books.opened(data)
     try:
         check_schema(database)
         return database.write_now(reset)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surplus import bootstrap
-from surplus.care.errors import CareError
+from surplus.care import books
 from surplus.care.inspection import check_schema
 from surplus.gateway import agreement
 from surplus.kit.db import Database
@@ -27,11 +27,9 @@ def rebuild(data: Path) -> Rebuilt:
 
     Raises JournalLocked while a server runs, LedgerBroken if the log itself is unsound, CareError.
     """
-    if not (data / bootstrap.DATABASE).exists():
-        raise CareError(f"{data} has no {bootstrap.DATABASE}, so it is no server's data directory; check --data")
-    with exclusive(data / bootstrap.JOURNAL):
-        database = Database(data / bootstrap.DATABASE)
-        try:
+    database = books.opened(data)
+    try:
+        with exclusive(data / bootstrap.JOURNAL):
             check_schema(database)
             before = _verify(database)
             if before.ok:
@@ -39,8 +37,8 @@ def rebuild(data: Path) -> Rebuilt:
             database.write_now(ledger.rebuild)
             (data / bootstrap.CHECKED).unlink(missing_ok=True)  # the next start looks at everything
             return Rebuilt(before, _verify(database))
-        finally:
-            database.close()
+    finally:
+        database.close()
 
 
 def _verify(database: Database) -> Verification:

@@ -20,6 +20,8 @@ log: Final = logging.getLogger(__name__)
 
 HELD_BYTES: Final = 256 * 1024
 """Of a body that nobody has taken, before reading stops."""
+WAITING_MAX: Final = 8
+"""Requests that may wait on one connection, before reading stops. While we read we notice that a caller leaves."""
 LINGER_S: Final = 2.0
 """How long a caller has to read its refusal: closing at once would take it away from one who is still sending."""
 LINGER_BYTES: Final = 2**20
@@ -131,7 +133,8 @@ class Connection(asyncio.Protocol):
             self._answer(exchange)
         else:
             self._waiting.append(exchange)
-            self._pause()
+            if len(self._waiting) >= WAITING_MAX:
+                self._pause()
         return exchange
 
     def complete(self, exchange: Exchange) -> None:
@@ -147,8 +150,7 @@ class Connection(asyncio.Protocol):
         if self._intake.expects:
             self._intake.expects = False
             self._transport.write(CONTINUE)
-        if not self._waiting:
-            self._resume()
+        self._resume()
 
     def answered(self) -> None:
         exchange = self._current
@@ -244,9 +246,10 @@ class Connection(asyncio.Protocol):
             self.seat.answered()
         if not answered.keep_alive or self._intake.stopped or self._state.draining:
             self._close()
-        elif self._waiting:
+            return
+        if self._waiting:
             self._answer(self._waiting.popleft())
-        elif self._paused:
+        if self._paused and self._intake.taking is None:
             self._resume()
 
     def _pause(self) -> None:
