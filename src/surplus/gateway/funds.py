@@ -246,6 +246,11 @@ class EscrowFunds:
         self._load_ended = asyncio.Event()
 
     @property
+    def granted_micro(self) -> int:
+        """What is granted from all slices, for requests that run or are not charged yet: micro-dollars."""
+        return sum(one.granted for one in self._by_id.values())
+
+    @property
     def changed(self) -> bool:
         """Whether there is anything to plan."""
         return bool(self._touched)
