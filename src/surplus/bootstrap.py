@@ -119,18 +119,31 @@ class Server:
         return reasons
 
 
-def load_settings(data: Path, config: Path | None) -> Settings:
-    """The settings of a data directory: `--config`, else DATA/surplus.toml where there is one. Raises BadSetting."""
+def load_settings(data: Path, config: Path | None, store_url: str | None = None) -> Settings:
+    """The settings of a data directory: `--config`, else DATA/surplus.toml where there is one. Raises BadSetting.
+
+    `store_url` wins over both, and over the environment.
+    """
     file = config or (data / SETTINGS_FILE if (data / SETTINGS_FILE).exists() else None)
-    settings, _ = kit_settings.load(Settings, file=file, environment=kit_settings.environment())
+    settings, _ = kit_settings.load(Settings, file=file, environment=environment(store_url))
     return settings
 
 
-def open_store(data: Path) -> Database:
-    """Make the data directory (mode 0700) and open its database at the newest schema."""
+def environment(store_url: str | None) -> dict[str, str]:
+    """This process's environment, as if it named the database at `store_url` where one is given."""
+    given = {} if store_url is None else {kit_settings.variable("store.url"): store_url}
+    return {**kit_settings.environment(), **given}
+
+
+def open_store(data: Path, url: str = "") -> Database:
+    """Make the data directory (mode 0700), and open the database at `url`, or in it, at the newest schema."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(data / DATABASE)
-    upgrade(database, MIGRATIONS)
+    database = Database(url or data / DATABASE)
+    try:
+        upgrade(database, MIGRATIONS)
+    except SurplusError:
+        database.close()
+        raise
     return database
 
 
@@ -400,10 +413,17 @@ async def close(server: Server) -> None:
     server.database.close()
 
 
-def serve(*, data: Path, host: str | None = None, port: int | None = None, config: Path | None = None) -> int:
+def serve(
+    *,
+    data: Path,
+    host: str | None = None,
+    port: int | None = None,
+    config: Path | None = None,
+    store_url: str | None = None,
+) -> int:
     """`surplus serve`: returns the exit status."""
     try:
-        settings = load_settings(data, config)
+        settings = load_settings(data, config, store_url)
         logs.configure(settings.server.log_level)
         sock = listen(host or settings.server.host, settings.server.port if port is None else port)
         with sock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -421,19 +441,26 @@ def serve(*, data: Path, host: str | None = None, port: int | None = None, confi
 
 async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     clock = SystemClock()
-    database = open_store(data)
+    database = open_store(data, settings.store.url)
     made = ensure_operator(database, RandomIds(clock), data, clock.now())
     server = await build(settings, data, database, kit_settings.environment())
     address, port = sock.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
     sys.stdout.write(f"Surplus {__version__} at {url}\n")
     sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
-    sys.stdout.write(f"  operator    key {'written to' if made else 'is in'} {data / OPERATOR_KEY}\n")
+    sys.stdout.write(f"  database    {database.name}\n")
+    sys.stdout.write(f"  operator    {_operator_key(data / OPERATOR_KEY, made=made)}\n")
     sys.stdout.flush()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await run(server, sock, stop)
+
+
+def _operator_key(file: Path, *, made: bool) -> str:
+    if made or file.exists():
+        return f"key {'written to' if made else 'is in'} {file}"
+    return "the first server of this database has the key, in its data directory"
 
 
 def demo(*, data: Path | None = None, port: int | None = None, once: bool = False) -> int:
@@ -446,6 +473,6 @@ def demo(*, data: Path | None = None, port: int | None = None, once: bool = Fals
     return runner.run(data=data, port=port, once=once)
 
 
-def doctor(*, data: Path | None = None, config: Path | None = None) -> list[Any]:
+def doctor(*, data: Path | None = None, config: Path | None = None, store_url: str | None = None) -> list[Any]:
     """`surplus doctor`: what was looked at and found, as `surplus.doctor.Check`."""
-    return importlib.import_module("surplus.doctor").examine(data=data, config=config)
+    return importlib.import_module("surplus.doctor").examine(data=data, config=config, store_url=store_url)

@@ -24,6 +24,18 @@ class Server(Struct, frozen=True):
     ] = 30.0
 
 
+class Store(Struct, frozen=True):
+    """[store]"""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Database of the server: postgresql://USER@HOST:PORT/NAME; "
+            "empty is a SQLite file in the data directory."
+        ),
+    ] = ""
+
+
 class Gateway(Struct, frozen=True):
     """[gateway]"""
 
@@ -103,6 +115,7 @@ class Settings(Struct, frozen=True):
     """Everything an operator can set."""
 
     server: Server = field(default_factory=Server)
+    store: Store = field(default_factory=Store)
     gateway: Gateway = field(default_factory=Gateway)
     journal: Journal = field(default_factory=Journal)
     ledger: Ledger = field(default_factory=Ledger)

@@ -18,7 +18,10 @@ from surplus.billing import service as billing
 from surplus.gateway import service as gateway
 from surplus.gateway import store as gateway_store
 from surplus.gateway.access import Access
+from surplus.gateway.books import LocalBooks
 from surplus.gateway.entries import Admitted, Settled
+from surplus.gateway.funds import EscrowFunds
+from surplus.gateway.ports import Load
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.standing import Standing
 from surplus.gateway.tariffs import Tariffs
@@ -93,7 +96,12 @@ async def _run(http: uvicorn.Server, sock: socket.socket, database: Database, cl
 
 def _app(database: Database, clock: SystemClock, ids: Ids, pool: Pool) -> FastAPI:
     refresh = Refresh(
-        database=database, clock=clock, access=Access(database, clock), tariffs=Tariffs(database), pool=pool
+        database=database,
+        clock=clock,
+        access=Access(database, clock),
+        tariffs=Tariffs(database),
+        pool=pool,
+        answer_recalls=EscrowFunds(LocalBooks(database, clock), clock, ids, "gateway-test").answer_recalls,
     )
     return create_api(
         ApiDeps(
@@ -138,4 +146,5 @@ def _settle(
         ended_at=now,
         engine_request_id=None,
     )
-    gateway.load(session, "gateway-1", [settled], gateway_store.progress(session, "gateway-1"), now=now)
+    since = gateway_store.progress(session, "gateway-1").position
+    gateway.load(session, Load("gateway-1", (settled,), since, since + 1, since + 1), now=now)

@@ -1,17 +1,15 @@
-"""A real database for every test."""
+"""A real database for every test, which runs once on each kind."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from surplus.kit.db import Database, metadata
+from surplus.kit.db import Database
+from tests.stores import Stores, opened
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A fresh store with every table that the test's imports define."""
-    database = Database(tmp_path / "surplus.db")
-    database.migrate(metadata.create_all)
-    yield database
-    database.close()
+def database(stores: Stores) -> Iterator[Database]:
+    """A fresh store at the newest schema."""
+    with opened(stores) as database:
+        yield database

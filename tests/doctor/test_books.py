@@ -59,7 +59,13 @@ def test_a_schema_that_waits_for_an_upgrade(tmp_path: Path) -> None:
 
 def test_a_schema_of_a_later_version(data: Path, database: Database) -> None:
     tamper(data, "UPDATE alembic_version SET version_num = '9999'")
+    tamper(data, "UPDATE kit_schema SET compatible_from = '9998'")
     told(books.schema(database, bootstrap.MIGRATIONS), "failed", "9999", "later Surplus")
+
+
+def test_a_schema_of_a_later_version_that_says_it_is_compatible(data: Path, database: Database) -> None:
+    tamper(data, "UPDATE alembic_version SET version_num = '9999'")
+    told(books.schema(database, bootstrap.MIGRATIONS), "ok", "9999", "later Surplus")
 
 
 def test_a_sound_ledger(database: Database) -> None:

@@ -63,6 +63,7 @@ def test_every_fault_is_told_at_once(data: Path, clock: ManualClock) -> None:
 
 def test_a_schema_that_is_not_this_versions_is_not_read(data: Path, clock: ManualClock) -> None:
     tamper(data, "UPDATE alembic_version SET version_num = '9999'")
+    tamper(data, "UPDATE kit_schema SET compatible_from = '9998'")
     names = [check.name for check in examine(data=data, clock=clock, environment=FREE)]
     assert "schema" in names
     assert not {"ledger", "journal", "clock"} & set(names)

@@ -1,18 +1,20 @@
 """Servers for tests: a control plane over a real database, and whole servers with engines behind them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from surplus.kit.db import Database, metadata
-from surplus.settings import Settings
+from surplus.settings import Settings, Store
 from tests.http.books import check_books
 from tests.http.harness import Live, Shop, opened, quick, running
 from tests.http.world import World, build
+from tests.stores import PostgresStores
 
 Opener = Callable[..., Awaitable[Shop]]
 
@@ -28,10 +30,37 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     database.close()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that says STORES runs its servers on each of these kinds of database; all others on SQLite."""
+    kinds = getattr(metafunc.module, "STORES", None)
+    if kinds is not None and "store_kind" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", kinds, scope="module")
+
+
+@pytest.fixture(scope="module")
+def store_kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture(scope="module")
+def store_url(store_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """What a server gets as its store.url: nothing, or a fresh PostgreSQL database."""
+    if store_kind == "sqlite":
+        yield ""
+        return
+    stores: PostgresStores = request.getfixturevalue(store_kind)
+    place = stores.empty()
+    yield place.set(drivername="postgresql").render_as_string(hide_password=False)
+    stores.forget(place)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Live]:
+async def live(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store_url: str
+) -> AsyncIterator[Live]:
     """One real server for all tests of a module, under the module's SETTINGS; its books are right in the end."""
     settings: Settings = getattr(request.module, "SETTINGS", quick())
+    settings = msgspec.structs.replace(settings, store=Store(url=store_url))
     async with running(tmp_path_factory.mktemp("server"), settings) as server:
         yield server
         verdict = await server.verify()

@@ -1,7 +1,7 @@
 """A real server in the test's event loop, and shops in it: customers, keys, prices, and engines that can misbehave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from surplus.app.callers import Caller
 from surplus.app.keys import KeySpec
 from surplus.billing.budgets import BudgetState
 from surplus.billing.rating import PriceSheet, TokenClass
+from surplus.gateway.entries import Admitted
 from surplus.identity import service as identity
 from surplus.identity.model import OPERATOR_NAME, Key, KeySecret, Limits, Organization, Project
 from surplus.kit.clock import SystemClock
@@ -25,12 +26,13 @@ from surplus.kit.db import WriteSession
 from surplus.kit.ids import RandomIds
 from surplus.kit.money import parse_dollars
 from surplus.ledger import service as ledger
-from surplus.ledger.model import Hold, Verification
+from surplus.ledger.model import Verification
 from surplus.metering import service as metering
 from surplus.metering.model import UsageRecord
 from surplus.serving import service as deployments
 from surplus.serving.spec import DeploymentSpec
 from surplus.settings import Journal, Server, Settings
+from tests.http.holding import Held, admissions, held
 from tests.upstream import FaultyUpstream
 from tests.upstream.raw_client import Heard
 
@@ -104,6 +106,12 @@ class Live:
         server = self.server
         await eventually(lambda: not server.path.in_flight and not server.slots.in_use, "requests in flight")
         await eventually(lambda: not server.loader.lag_bytes, "the journal to be loaded")
+        await server.funds.settle_releases()
+        await eventually(lambda: not server.funds.changed, "what is held to be told")
+
+    def admissions(self) -> Mapping[str, Admitted]:
+        """What the journal says of every request that was admitted."""
+        return admissions(self.server.journal)
 
     async def verify(self) -> Verification:
         return await self.read(ledger.verify)
@@ -112,7 +120,7 @@ class Live:
 @asynccontextmanager
 async def running(data: Path, settings: Settings) -> AsyncIterator[Live]:
     """A server on a data directory, from its start to the end of its drain."""
-    database = bootstrap.open_store(data)
+    database = bootstrap.open_store(data, settings.store.url)
     bootstrap.ensure_operator(database, IDS, data, CLOCK.now())
     server = await bootstrap.build(settings, data, database, {})
     stop = asyncio.Event()
@@ -234,8 +242,8 @@ class Shop:
         (found,) = await self.records()
         return found
 
-    async def hold(self, request: str) -> Hold:
-        return await self.live.read(ledger.hold, request)
+    async def hold(self, request: str) -> Held:
+        return await self.live.read(held, self.live.admissions()[request])
 
     async def funds(self) -> money.Funds:
         return await self.live.read(money.funds, self.org.id, now=CLOCK.now())
@@ -286,9 +294,9 @@ async def opened(
 ) -> AsyncIterator[Shop]:
     """A shop with one upstream per engine kind (`openai` is a provider, all others are our own engines)."""
     model = model or IDS.new("model")
-    org, neighbour, secret, sheet = await live.change(
-        _furnish, model, credit, key or KeySpec(limits=WIDE), price or PRICES
-    )
+    now = {"now": CLOCK.now()}
+    sheet = await live.change(prices.publish, IDS, model, price or PRICES, effective_from=None, force=False, **now)
+    org, neighbour, secret = await live.change(_furnish, credit, key or KeySpec(limits=WIDE))
     async with AsyncExitStack() as stack:
         shop = Shop(live, org, neighbour, secret, model, {sheet.version: sheet}, stack)
         for priority, engine in enumerate(engines):
@@ -296,9 +304,7 @@ async def opened(
         yield shop
 
 
-def _furnish(
-    session: WriteSession, model: str, credit: str, spec: KeySpec, dollars: dict[TokenClass, str]
-) -> tuple[Organization, Organization, KeySecret, PriceSheet]:
+def _furnish(session: WriteSession, credit: str, spec: KeySpec) -> tuple[Organization, Organization, KeySecret]:
     now = CLOCK.now()
     made = [
         organizations.create(session, IDS, f"{name} {IDS.new('o')}", credit_micro=parse_dollars(credit), now=now)
@@ -307,8 +313,7 @@ def _furnish(
     if spec.project is not None:
         identity.create_project(session, IDS, org=made[0].id, name=spec.project, now=now)
     secret = _make_key(session, made[0], spec)
-    sheet = prices.publish(session, IDS, model, dollars, effective_from=None, now=now, force=False)
-    return made[0], made[1], secret, sheet
+    return made[0], made[1], secret
 
 
 def _make_key(session: WriteSession, org: Organization, spec: KeySpec) -> KeySecret:

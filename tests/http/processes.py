@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,13 @@ from surplus import bootstrap
 from surplus.app import money
 from surplus.app.money import Funds
 from surplus.kit.db import Database
+from surplus.kit.journal import Journal
 from surplus.ledger import service as ledger
-from surplus.ledger.model import Hold, Verification
+from surplus.ledger.model import Hold, Slice, Verification
 from surplus.metering import service as metering
 from surplus.metering.model import UsageRecord
 from tests.http.harness import CLOCK
+from tests.http.holding import admissions, check_charges
 from tests.upstream import FaultyUpstream
 
 START_S = 10
@@ -132,6 +134,7 @@ class Books:
     """What is in a data directory that no server has open."""
 
     database: Database
+    data: Path
 
     def records(self, org: str) -> list[UsageRecord]:
         return self.database.read_now(metering.records, org=org, limit=1000)
@@ -139,11 +142,19 @@ class Books:
     def funds(self, org: str) -> Funds:
         return self.database.read_now(money.funds, org, now=CLOCK.now())
 
-    def hold(self, request: str) -> Hold:
-        return self.database.read_now(ledger.hold, request)
+    def check_charges(self, records: Sequence[UsageRecord]) -> None:
+        """Each was charged once, from what it held itself."""
+        journal = Journal.open(self.data / bootstrap.JOURNAL)
+        try:
+            self.database.read_now(check_charges, records, admissions(journal))
+        finally:
+            journal.close()
 
-    def active_holds(self) -> list[Hold]:
-        return self.database.read_now(ledger.active_holds, limit=1000)
+    def left(self) -> list[Hold | Slice]:
+        """Holds that have not ended, and slices that nobody gave back."""
+        gateway = bootstrap.known_gateway(self.data / bootstrap.JOURNAL)
+        slices = self.database.read_now(ledger.slices_of, gateway)
+        return [*self.database.read_now(ledger.active_holds, limit=1000), *slices]
 
     def verify(self) -> Verification:
         return self.database.read_now(ledger.verify)

@@ -20,6 +20,7 @@ from tests.upstream import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = quick(gateway=Gateway(attempts=1))
+STORES = ("sqlite", "postgres")
 
 PROJECT = KeySpec(project="research", limits=WIDE)
 EVERY_SCOPE = [

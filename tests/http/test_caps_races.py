@@ -18,6 +18,7 @@ from tests.upstream import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = quick(gateway=Gateway(attempts=1, slots=64))
+STORES = ("sqlite", "postgres")
 
 AT_ONCE = 50
 FIT = 5

@@ -97,7 +97,7 @@ async def test_a_caller_who_leaves_while_the_hold_waits_is_never_sent_on(open_sh
     await asyncio.to_thread(busy.wait, PATIENCE_S)
     try:
         caller = await shop.dial(as_request(shop, "/chat/completions", chat(shop.model)))
-        await eventually(lambda: server.funds._group._running, "the hold to wait")
+        await eventually(lambda: server.funds._books._group._running, "the hold to wait")
         await shop.hang_up(caller)
         await eventually(lambda: not server.path.in_flight, "the server to notice")
     finally:
@@ -108,7 +108,7 @@ async def test_a_caller_who_leaves_while_the_hold_waits_is_never_sent_on(open_sh
     assert not shop.upstream.generations
     assert (await shop.funds()).settled == 0
     after = await shop.live.verify()
-    assert after.entries - before.entries in (0, 2)  # the hold was placed and voided, or never placed
+    assert after.entries - before.entries in (0, 2)  # a slice was drawn and given back, or never drawn
 
 
 async def test_a_request_that_never_arrives_whole_is_nothing(shop: Shop) -> None:

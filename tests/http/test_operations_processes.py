@@ -14,7 +14,6 @@ import pytest
 from surplus import bootstrap
 from surplus.kit.db import Database
 from surplus.kit.money import GRAINS_PER_MICRO
-from surplus.ledger.model import HoldState
 from surplus.metering.model import Outcome, UsageRecord
 from tests.http.processes import END_S, START_S, Books, Customer, Process, available, furnish, launch, serving
 from tests.http.reading import BODIES, GENERATING, chat, read_stream
@@ -67,7 +66,7 @@ class Call:
 def _books(data: Path) -> Iterator[Books]:
     database = Database(data / bootstrap.DATABASE)
     try:
-        yield Books(database)
+        yield Books(database, data)
     finally:
         database.close()
 
@@ -77,12 +76,11 @@ def _check(books: Books, customer: Customer) -> dict[str, UsageRecord]:
     records = books.records(customer.org)
     by_id = {record.id: record for record in records}
     assert len(by_id) == len(records)
-    assert books.active_holds() == []
+    assert books.left() == []
     charged = sum(record.charged_micro for record in records)
     assert charged == sum(record.cost_grains for record in records) // GRAINS_PER_MICRO
-    for record in records:
-        hold = books.hold(record.id)
-        assert (hold.state, hold.posted, hold.overrun) == (HoldState.POSTED, record.charged_micro, 0)
+    books.check_charges(records)
+    assert [record for record in records if record.overrun_micro] == []
     funds = books.funds(customer.org)
     assert (funds.held, funds.settled, funds.available) == (0, charged, 50_000_000 - charged)
     verdict = books.verify()

@@ -14,6 +14,7 @@ from tests.upstream import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = quick(gateway=Gateway(attempts=1, keepalive_s=0.1))
+STORES = ("sqlite", "postgres")
 
 SAID = [{"role": "user", "content": PROMPT}]
 ENGINES = ("openai", "vllm", "llama-server")

@@ -15,6 +15,8 @@ from surplus.app import keys, money, organizations
 from surplus.app.callers import Caller
 from surplus.app.keys import KeySpec
 from surplus.gateway.access import Access
+from surplus.gateway.books import LocalBooks
+from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.standing import Standing
 from surplus.gateway.tariffs import Tariffs
@@ -112,7 +114,12 @@ async def build(database: Database) -> World:
     registry = CollectorRegistry()
     Counter("surplus_tests", "Something to scrape", registry=registry)
     refresh = Refresh(
-        database=database, clock=clock, access=Access(database, clock), tariffs=Tariffs(database), pool=pool
+        database=database,
+        clock=clock,
+        access=Access(database, clock),
+        tariffs=Tariffs(database),
+        pool=pool,
+        answer_recalls=EscrowFunds(LocalBooks(database, clock), clock, ids, "gateway-test").answer_recalls,
     )
     not_ready: list[str] = []
     deps = ApiDeps(

@@ -2,16 +2,16 @@
 
 from fractions import Fraction
 from itertools import count, pairwise
-from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surplus.kit.db import Database, metadata
+from surplus.kit.db import Database
 from surplus.kit.money import GRAINS_PER_MICRO, ceiling_micro
 from surplus.ledger import service
 from surplus.ledger.commands import PlaceHold, PostHold
 from surplus.ledger.model import AccountKind, Posted, Scope
+from tests.stores import Stores
 
 NOW = 1_800_000_000.0
 TINY = st.integers(0, 3 * GRAINS_PER_MICRO)
@@ -20,9 +20,9 @@ HUGE = st.integers(0, 10**30)
 costs = st.lists(st.one_of(TINY, TIES, HUGE), max_size=12)
 
 
-def test_the_sum_of_charges_is_the_floor_of_the_exact_sum(tmp_path: Path) -> None:
-    database = Database(tmp_path / "ledger.db")
-    database.migrate(metadata.create_all)
+def test_the_sum_of_charges_is_the_floor_of_the_exact_sum(stores: Stores) -> None:
+    place = stores.place()
+    database = Database(place)
     numbers = count()
 
     def charge(grains: list[int], batches: list[list[int]]) -> list[Posted]:
@@ -41,6 +41,7 @@ def test_the_sum_of_charges_is_the_floor_of_the_exact_sum(tmp_path: Path) -> Non
             assert Fraction(found.carry_grains, GRAINS_PER_MICRO) == total - total // 1
         return [answer for answer in answers if isinstance(answer, Posted)]
 
+    @settings(max_examples=settings.default.max_examples // stores.cost)
     @given(data=st.data(), grains=costs)
     def check(data: st.DataObject, grains: list[int]) -> None:
         order = data.draw(st.permutations(range(len(grains))))
@@ -53,3 +54,4 @@ def test_the_sum_of_charges_is_the_floor_of_the_exact_sum(tmp_path: Path) -> Non
     check()
     assert database.read_now(service.verify).ok
     database.close()
+    stores.forget(place)

@@ -1,9 +1,6 @@
 """The ledger against an independent auditor, under any sequence of commands, clocks and restarts."""
 
-import shutil
-import tempfile
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from surplus.kit import outbox
-from surplus.kit.db import Database, ReadSession, WriteSession, metadata
+from surplus.kit.db import Database, ReadSession, WriteSession
 from surplus.ledger import service, tables
 from surplus.ledger.commands import Command, OpenAccount, Transfer
 from surplus.ledger.evolve import legs
 from surplus.ledger.model import AccountKind, LimitSet, Opened
 from tests.properties import ledger_operations as random
 from tests.properties.auditor import GRAINS, Auditor
+from tests.stores import Stores
 
 HOLD = tables.entries.c.keys().index("hold")
 ENDINGS = {"post", "void", "expire"}
@@ -42,14 +40,12 @@ def dump(session: ReadSession) -> dict[str, Rows]:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    template: Path
+    stores: Stores
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory(dir=self.template.parent)
-        self.path = Path(self.directory.name) / "ledger.db"
-        shutil.copyfile(self.template, self.path)
-        self.database = Database(self.path)
+        self.place = self.stores.place()
+        self.database = Database(self.place)
         self.auditor = Auditor()
         self.writer = random.Writer(self.auditor)
         self.now: float = random.START
@@ -58,7 +54,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.database.close()
-        self.directory.cleanup()
+        self.stores.forget(self.place)
 
     @initialize(micro=st.integers(1, 3000))
     def begin(self, micro: int) -> None:
@@ -115,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
         before = self.database.read_now(dump)
         if reopen:
             self.database.close()
-            self.database = Database(self.path)
+            self.database = Database(self.place)
         else:
             self.database.write_now(service.rebuild)
         assert self.database.read_now(dump) == before
@@ -197,11 +193,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)  # a failure is made small before it is shown
-def test_ledger_machine(tmp_path: Path) -> None:
-    template = tmp_path / "template.db"
-    database = Database(template)
-    database.migrate(metadata.create_all)
-    database.close()
-    machine = type("TemplatedLedgerMachine", (LedgerMachine,), {"template": template})
-    examples = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=40)
+def test_ledger_machine(stores: Stores) -> None:
+    machine = type("LedgerMachineOnAStore", (LedgerMachine,), {"stores": stores})
+    examples = settings(max_examples=settings.default.max_examples // stores.cost // 2, stateful_step_count=40)
     run_state_machine_as_test(machine, settings=examples)

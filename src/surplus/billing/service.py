@@ -23,6 +23,9 @@ from surplus.metering import service as metering
 TOPIC: Final = "billing"
 """The revision topic: prices and budgets."""
 
+LOCK: Final = "3 billing"
+"""Held by whoever changes a price or a budget."""
+
 LAG_S: Final = 60.0
 """For how long after a change another process may still go by the old cap."""
 
@@ -43,6 +46,7 @@ def publish_prices(
     are incomplete, in the past, or (without `force`) implausibly high, and PriceExists if the sku has a price from the
     same instant.
     """
+    session.exclusive(LOCK)
     complete = rules.complete(sku, prices, force=force)
     rules.check_start(effective_from, now)
     if store.has_price_from(session, sku, effective_from):
@@ -90,6 +94,7 @@ def set_budget(  # noqa: PLR0913  these are the facts of a budget
     Whether the project or key belongs to the organization is for the caller to know; a budget over what belongs to
     another organization has no effect. Raises BadBudget for a cap that is no amount.
     """
+    session.exclusive(LOCK)
     if not 0 <= cap_micro < MAX_MICRO:
         raise BadBudget(f"a cap of {format_dollars(cap_micro)} USD is out of range; give 0 or more", param="cap")
     if scope is BudgetScope.ORGANIZATION and scope_id != org:
@@ -114,6 +119,7 @@ def set_budget(  # noqa: PLR0913  these are the facts of a budget
 
 def delete_budget(session: WriteSession, ids: Ids, *, org: str, budget_id: str, now: float) -> None:
     """Delete a budget; its accounts stay in the ledger and limit nothing. Raises UnknownBudget."""
+    session.exclusive(LOCK)
     budget = store.get_budget(session, org, budget_id)
     if budget is None:
         raise UnknownBudget(f"there is no budget {budget_id!r}; list the budgets to see their ids")

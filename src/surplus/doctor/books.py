@@ -11,22 +11,23 @@ from surplus.identity import model as identity
 from surplus.identity import service as identities
 from surplus.kit.clock import iso
 from surplus.kit.db import Database, ReadSession, StoreUnavailable, health
-from surplus.kit.errors import Unauthenticated
+from surplus.kit.errors import BadSetting, Unauthenticated
 from surplus.ledger import service as ledger
 from surplus.ledger.verification import Verifier
 
 CLOCK_SLACK_S = 2.0
 PROBLEMS_TOLD = 3
+ADMIT = "start that server, make the database in it, let this user log in, or correct the URL or the password"
 
 
-def database(file: Path) -> tuple[Check, Database | None]:
-    """Whether the database opens and its file is whole; the open database if so. Does not create one."""
-    if not file.exists():
-        return warning("database", f"there is no {file} yet", "the first start of a server makes it"), None
+def database(location: Path | str) -> tuple[Check, Database | None]:
+    """Whether the database in a file or at a URL opens and is whole; the open database if so. Does not create one."""
+    if isinstance(location, Path) and not location.exists():
+        return warning("database", f"there is no {location} yet", "the first start of a server makes it"), None
     try:
-        opened = Database(file)
-    except StoreUnavailable as error:
-        return failed("database", error.message, RESTORE), None
+        opened = Database(location)
+    except (StoreUnavailable, BadSetting) as error:
+        return failed("database", error.message, RESTORE if isinstance(location, Path) else ADMIT), None
     check = guarded("database", lambda: _whole(opened))
     if check.state == "failed":
         opened.close()
@@ -38,7 +39,11 @@ def _whole(opened: Database) -> Check:
     faults = health.faults(opened)
     if faults:
         return failed("database", f"the file is damaged: {_some(faults)}", RESTORE)
-    return ok("database", f"{opened.path} is whole ({opened.path.stat().st_size / 2**20:.1f} MiB)")
+    risks = health.risks(opened)
+    if risks:
+        finding = f"{health.description(opened)}: a power cut can take back what was confirmed: {_some(risks)}"
+        return warning("database", finding, "switch it on in the settings of that server, and restart it")
+    return ok("database", f"{health.description(opened)} is whole")
 
 
 def guarded(name: str, look: Callable[[], Check]) -> Check:
@@ -54,6 +59,8 @@ def schema(opened: Database, scripts: Path) -> Check:
     found = health.schema(opened, scripts)
     if found.current:
         return ok("schema", f"version {found.present}, the newest")
+    if found.usable and not found.known:
+        return ok("schema", f"version {found.present} of a later Surplus, which works with {found.newest} too")
     if not found.known:
         finding = f"version {found.present} was made by a later Surplus; this one knows {found.newest} at most"
         return failed("schema", finding, "install the later Surplus again, or restore a backup from before the upgrade")
@@ -71,6 +78,10 @@ def books(opened: Database) -> Check:
 
 def clock(opened: Database, now: float) -> Check:
     """Whether the machine's clock is behind what has been written already."""
+    theirs = health.clock(opened)
+    if theirs is not None and abs(theirs - now) > CLOCK_SLACK_S:
+        finding = f"the clock here says {iso(round(now))}, that of the database's machine {iso(round(theirs))}"
+        return failed("clock", finding, "set both clocks, and keep them set: timedatectl set-ntp true")
     newest = opened.read_now(ledger.newest_at)
     if newest is not None and newest > now + CLOCK_SLACK_S:
         finding = f"the clock says {iso(round(now))}, but the ledger has an entry of {iso(round(newest))}"

@@ -10,7 +10,6 @@ from typing import Final
 from surplus import bootstrap, demo
 from surplus.doctor import books, engines, files, machine
 from surplus.doctor.check import Check, warning
-from surplus.kit import settings as kit_settings
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, StoreUnavailable
 from surplus.serving import service as serving
@@ -23,12 +22,13 @@ def examine(
     *,
     data: Path | None,
     config: Path | None = None,
+    store_url: str | None = None,
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> list[Check]:
     """Look at this machine, and at the data directory `data` where one is given. Changes nothing."""
     clock = clock or SystemClock()
-    environment = kit_settings.environment() if environment is None else environment
+    environment = bootstrap.environment(store_url) if environment is None else environment
     requirements = importlib.metadata.requires("surplus") or []
     version = (sys.version_info.major, sys.version_info.minor, sys.version_info.micro)
     checks = [machine.python(version), machine.packages(requirements)]
@@ -39,7 +39,7 @@ def examine(
         remedy = "give --data DIR to have a server's database, journal and deployments checked too"
         checks.append(warning("data directory", "none was given", remedy))
     else:
-        found, deployments = _data(data, clock)
+        found, deployments = _data(data, "" if settings is None else settings.store.url, clock)
         checks += found
     if settings is not None:
         checks.append(machine.port(settings.server.host, settings.server.port))
@@ -52,13 +52,13 @@ def _settings_file(data: Path | None, config: Path | None) -> Path | None:
     return config or (usual if usual is not None and usual.exists() else None)
 
 
-def _data(data: Path, clock: Clock) -> tuple[list[Check], list[Deployment]]:
+def _data(data: Path, store_url: str, clock: Clock) -> tuple[list[Check], list[Deployment]]:
     directory = files.directory(data)
     if directory.state == "failed":
         return [directory], []
     key, token = files.operator_key(data / bootstrap.OPERATOR_KEY)
     checks = [directory, machine.disk(data), machine.fsync(data, clock), key]
-    opening, database = books.database(data / bootstrap.DATABASE)
+    opening, database = books.database(store_url or data / bootstrap.DATABASE)
     checks.append(opening)
     if database is None:
         return checks, []

@@ -71,6 +71,7 @@ def forget(session: WriteSession, name: str, *, now: float) -> Forgotten:
 
     Should its journal be loaded after all, the operator bears the cost. Raises UnknownGateway, GatewayAtWork.
     """
+    session.exclusive(ledger.LOCK)  # what is freed is what it holds when it is freed
     process = store.process(session, name)
     if process is None:
         raise UnknownGateway(f"there is no gateway {name!r}; `surplus gateway list` shows those there are")

@@ -43,6 +43,8 @@ def load(session: WriteSession, load: Load, *, now: float) -> Loaded:
 
     What is loaded again changes nothing: the position says so. Raises JournalMoved if the position is another one.
     """
+    session.exclusive(metering.LOCK)
+    session.exclusive(ledger.LOCK)  # an earlier try may not have ended yet, and others spend from the same budgets
     present = store.progress(session, load.gateway)
     if present.position != load.since:
         if present.position == load.position:

@@ -5,7 +5,7 @@ What is done once for all processes is done by the one that holds the office.
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from surplus.gateway.funds import EscrowFunds
@@ -17,10 +17,13 @@ from surplus.kit.db import Database, WriteSession
 from surplus.kit.election import Office
 from surplus.kit.errors import SurplusError
 from surplus.ledger import service as ledger
+from surplus.metering import service as metering
 
 log: Final = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
+ROOM_EVERY_S: Final = 3600.0
+"""How often the place for usage records of the coming month is looked after."""
 CONTROL: Final = "control"
 """The office of the process that does what is done once."""
 ALERTS: Final = "alerts"
@@ -37,6 +40,7 @@ class Upkeep:
     limiter: Limiter
     ledgered: Ledgered
     funds: EscrowFunds
+    _room_at: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -52,6 +56,9 @@ class Upkeep:
                 log.warning("upkeep failed and is tried again", extra={"fields": {"why": error.message}})
 
     async def _once_for_all(self) -> None:
+        if self.clock.now() >= self._room_at:
+            await self.office.write(metering.make_room, now=self.clock.now())
+            self._room_at = self.clock.now() + ROOM_EVERY_S
         if await self.database.read(ledger.any_due, now=self.clock.now()):
             await self.office.write(ledger.apply, [], now=self.clock.now())
         if await self.database.read(outbox.pending, ALERTS, limit=1):
@@ -59,6 +66,6 @@ class Upkeep:
 
 
 def _tell(session: WriteSession) -> None:
-    for message in outbox.pending(session, ALERTS):
+    for message in outbox.claim(session, ALERTS):
         log.warning(message.topic, extra={"fields": {"alert": message.topic, **message.body}})
         outbox.mark(session, ALERTS, message.seq)

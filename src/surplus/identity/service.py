@@ -42,6 +42,8 @@ from surplus.kit.db import ReadSession, WriteSession
 from surplus.kit.ids import Ids
 
 TOPIC: Final = "identity"
+LOCK: Final = "1 identity"
+"""Held by whoever changes anything here: what a change rests on stays true until it is made."""
 MAX_OVERLAP_S: Final = 30 * 86_400
 _PUBLIC_ID_CHARACTERS: Final = 16
 _NEVER: Final = 0.0
@@ -49,6 +51,7 @@ _NEVER: Final = 0.0
 
 def create_organization(session: WriteSession, ids: Ids, name: str, *, now: float) -> Organization:
     """A new customer. Raises BadName, or NameTaken if another has the name, whatever its case."""
+    session.exclusive(LOCK)
     organization = Organization(ids.new("org"), check_name(name, "an organization"), now)
     if folded(name) == OPERATOR_NAME or not store.add_organization(session, organization):
         raise NameTaken(f"there is an organization {name!r} already; choose another name", param="name")
@@ -71,6 +74,7 @@ def list_organizations(session: ReadSession) -> list[Organization]:
 
 def create_project(session: WriteSession, ids: Ids, *, org: str, name: str, now: float) -> Project:
     """A new project. Raises BadName, UnknownOrganization, or NameTaken if another project there has the name."""
+    session.exclusive(LOCK)
     organization = _organization(session, org)
     project = Project(ids.new("prj"), org, check_name(name, "a project"), now)
     if not store.add_project(session, project):
@@ -96,6 +100,7 @@ def list_projects(session: ReadSession, org: str) -> list[Project]:
 
 def add_member(session: WriteSession, ids: Ids, *, org: str, email: str, role: Role, now: float) -> Member:
     """A new member. Raises BadEmail, UnknownOrganization, NameTaken, or RoleTooHigh for an operator at a customer's."""
+    session.exclusive(LOCK)
     organization = _organization(session, org)
     _check_role(role, organization, None)
     member = Member(ids.new("mem"), org, check_email(email), role, now)
@@ -124,6 +129,7 @@ def set_role(session: WriteSession, *, org: str, member: str, role: Role, now: f
 
     Raises UnknownMember, or RoleTooHigh for an operator at a customer's.
     """
+    session.exclusive(LOCK)
     found = find_member(session, org, member)
     _check_role(role, _organization(session, org), None)
     store.set_role(session, found.id, role)
@@ -134,6 +140,7 @@ def set_role(session: WriteSession, *, org: str, member: str, role: Role, now: f
 
 def remove_member(session: WriteSession, *, org: str, member: str, now: float) -> None:
     """Forget a member (email or id) and revoke its keys. Raises UnknownMember."""
+    session.exclusive(LOCK)
     found = find_member(session, org, member)
     _revoke(session, store.keys_of_member(session, found.id), now)
     store.delete_member(session, found.id)
@@ -158,6 +165,7 @@ def create_key(  # noqa: PLR0913  each of these is a property of the key
     Raises UnknownOrganization, UnknownProject, UnknownMember, BadName, BadTerm if it would expire before it exists, and
     RoleTooHigh if the key would be allowed more than its member, or operate from a customer's organization.
     """
+    session.exclusive(LOCK)
     organization = _organization(session, org)
     project_id = None if project is None else find_project(session, org, project).id
     holder = None if member is None else find_member(session, org, member)
@@ -188,6 +196,7 @@ def rotate_key(session: WriteSession, ids: Ids, key_id: str, *, overlap_s: float
 
     Raises UnknownKey, KeyEnded if the key is revoked or expired, BadTerm if the overlap is not from 0 to 30 days.
     """
+    session.exclusive(LOCK)
     key = get_key(session, key_id)
     if not key.usable(now):
         state = "revoked" if key.revoked_at is not None else "expired"
@@ -206,6 +215,7 @@ def rotate_key(session: WriteSession, ids: Ids, key_id: str, *, overlap_s: float
 
 def revoke_key(session: WriteSession, key_id: str, *, now: float) -> Key:
     """End a key for good; ending it again changes nothing. Raises UnknownKey."""
+    session.exclusive(LOCK)
     key = get_key(session, key_id)
     if key.revoked_at is not None:
         return key
@@ -234,6 +244,7 @@ def find_by_public_id(session: ReadSession, public_id: str) -> StoredKey | None:
 
 def ensure_operator_key(session: WriteSession, ids: Ids, *, now: float) -> KeySecret | None:
     """Make the operator's organization, and a key to operate with unless it has one that is usable (then None)."""
+    session.exclusive(LOCK)
     operator = _operator(session, ids, now)
     if any(key.role is Role.OPERATOR and key.usable(now) for key in store.keys_of(session, operator.id)):
         return None
@@ -247,6 +258,7 @@ def reset_operator_key(
 
     Returns it, the ids of the keys that it replaces, which are revoked, and those of operators' keys that are left.
     """
+    session.exclusive(LOCK)
     operator = _operator(session, ids, now)
     usable = [key for key in store.keys_of(session, operator.id) if key.role is Role.OPERATOR and key.usable(now)]
     earlier = [key for key in usable if key.name == OPERATOR_NAME]

@@ -1,4 +1,7 @@
-"""The tables of identity. `name_key` and `email_key` are folded, and make names unique whatever their case."""
+"""The tables of identity. `name_key` and `email_key` are folded, and make names unique whatever their case.
+
+Folding can make a name longer, by one character for each of its own at most.
+"""
 
 from sqlalchemy import Column, Float, ForeignKey, String, Table, UniqueConstraint
 
@@ -9,7 +12,7 @@ organizations = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("name", String(80), nullable=False),
-    Column("name_key", String(80), nullable=False, unique=True),
+    Column("name_key", String(160), nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
 )
 
@@ -19,7 +22,7 @@ projects = Table(
     Column("id", String(40), primary_key=True),
     Column("org", String(40), ForeignKey(organizations.c.id), nullable=False),
     Column("name", String(80), nullable=False),
-    Column("name_key", String(80), nullable=False),
+    Column("name_key", String(160), nullable=False),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("org", "name_key"),
 )
@@ -30,7 +33,7 @@ members = Table(
     Column("id", String(40), primary_key=True),
     Column("org", String(40), ForeignKey(organizations.c.id), nullable=False),
     Column("email", String(254), nullable=False),
-    Column("email_key", String(254), nullable=False),
+    Column("email_key", String(508), nullable=False),
     Column("role", String(20), nullable=False),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("org", "email_key"),

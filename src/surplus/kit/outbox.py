@@ -7,10 +7,14 @@ transaction of their own effect, so each message has its effect exactly once per
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Column, Float, String, Table, Text, func, select
 
 from surplus.kit.db import Big, ReadSession, WriteSession, metadata
+
+LOCK: Final = "8 outbox"
+"""Held by whoever publishes, so that messages become visible in the order of their numbers."""
 
 messages = Table(
     "kit_outbox",
@@ -41,6 +45,7 @@ class Message:
 
 def publish(session: WriteSession, topic: str, body: Mapping[str, object], *, now: float) -> None:
     """Write a message that exists if and only if this transaction commits."""
+    session.exclusive(LOCK)
     last: int = session.scalar(select(func.coalesce(func.max(messages.c.seq), 0)))
     row = {"seq": last + 1, "topic": topic, "body": json.dumps(dict(body), sort_keys=True), "at": now}
     session.insert(messages, [row])
@@ -51,6 +56,12 @@ def pending(session: ReadSession, consumer: str, *, limit: int = 100) -> Sequenc
     done = select(cursors.c.seq).where(cursors.c.consumer == consumer).scalar_subquery()
     query = select(messages).where(messages.c.seq > func.coalesce(done, 0)).order_by(messages.c.seq).limit(limit)
     return [Message(row.seq, row.topic, json.loads(row.body), row.at) for row in session.all(query)]
+
+
+def claim(session: WriteSession, consumer: str, *, limit: int = 100) -> Sequence[Message]:
+    """`pending`, for this transaction alone: no other process takes them as well. Then `mark` what had its effect."""
+    session.exclusive(f"7 consumer {consumer}")
+    return pending(session, consumer, limit=limit)
 
 
 def mark(session: WriteSession, consumer: str, seq: int) -> None:

@@ -43,6 +43,9 @@ from surplus.ledger.model import (
 )
 from surplus.ledger.verification import Verifier
 
+LOCK: Final = "5 ledger"
+"""Held by whoever appends to the log: one process at a time, because a batch follows from all before it."""
+
 EXPIRED_PER_BATCH: Final = 1000
 """Holds that one batch expires at most; the rest count as held until their turn, which refuses too much at worst."""
 
@@ -61,6 +64,7 @@ def apply(session: WriteSession, commands: Sequence[Command], *, now: float) -> 
     commands beside it alone. Publishes `ledger.overrun` for every cost that the customer was not charged.
     """
     now = float(now)
+    session.exclusive(LOCK)
     last = store.head(session)
     state, due = _load(session, commands, last.last_seq, now)
     written: list[Entry] = []
@@ -271,6 +275,7 @@ def head(session: ReadSession) -> Batch:
 
 def rebuild(session: WriteSession) -> None:
     """Drop the projections and replay the log. Raises LedgerBroken, undoing all, if the log is unsound."""
+    session.exclusive(LOCK)
     store.drop_projections(session)
     for page in store.log_pages(session):
         log = [entry for entry, _ in page]

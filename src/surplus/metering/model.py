@@ -1,9 +1,12 @@
 """What a request consumed, and how consumption adds up."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
+
+import msgspec
 
 from surplus.kit.money import GRAINS_PER_MICRO
 from surplus.metering.usage import TokenUsage
@@ -18,8 +21,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # we crashed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageRecord:
+class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What one request consumed and what it cost. `id` is the request's id and counts once, however often it is given.
 
     The exact cost is `cost_micro` micro-dollars and `cost_rest_grains` grains (less than a micro-dollar). Of it
@@ -73,13 +75,6 @@ class Bucket:
     sku: str
     price_version: str
 
-    @classmethod
-    def of(cls, record: UsageRecord) -> Self:
-        """The bucket of a record: by the instant of admission, like its price and its budgets."""
-        hour = int(record.started_at // 3600) * 3600
-        project = record.project or ""
-        return cls(hour, record.org, project, record.key, record.model, record.sku, record.price_version)
-
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -94,16 +89,23 @@ class Totals:
     overrun_micro: int = 0
 
     @classmethod
-    def of(cls, record: UsageRecord) -> Self:
-        """The consumption of one request."""
+    def over(cls, records: Sequence[UsageRecord]) -> Self:
+        """The consumption of these requests."""
+        usages = [record.usage for record in records]
         return cls(
-            1,
-            int(record.degraded),
-            record.usage,
-            record.waste_output,
-            record.cost_grains,
-            record.charged_micro,
-            record.overrun_micro,
+            requests=len(records),
+            degraded=sum(record.degraded for record in records),
+            usage=TokenUsage(
+                sum(usage.uncached for usage in usages),
+                sum(usage.cache_read for usage in usages),
+                sum(usage.cache_write for usage in usages),
+                sum(usage.output for usage in usages),
+                sum(usage.reasoning for usage in usages),
+            ),
+            waste_output=sum(record.waste_output for record in records),
+            cost_grains=sum(record.cost_grains for record in records),
+            charged_micro=sum(record.charged_micro for record in records),
+            overrun_micro=sum(record.overrun_micro for record in records),
         )
 
     def __add__(self, other: "Totals") -> "Totals":
@@ -157,9 +159,13 @@ class PricedTotals:
 
 
 def grouped(records: Iterable[UsageRecord]) -> dict[Bucket, Totals]:
-    """The consumption of different records per bucket; their order does not matter."""
-    sums: dict[Bucket, Totals] = {}
+    """The consumption of different records per bucket; their order does not matter.
+
+    A record is summed by the instant of its admission, like its price and its budgets.
+    """
+    together: defaultdict[tuple[int, str, str, str, str, str, str], list[UsageRecord]] = defaultdict(list)
     for record in records:
-        bucket = Bucket.of(record)
-        sums[bucket] = sums.get(bucket, Totals()) + Totals.of(record)
-    return sums
+        hour, project = int(record.started_at // 3600) * 3600, record.project or ""
+        name = (hour, record.org, project, record.key, record.model, record.sku, record.price_version)
+        together[name].append(record)
+    return {Bucket(*name): Totals.over(some) for name, some in together.items()}

@@ -12,7 +12,11 @@ from surplus.metering import store
 from surplus.metering.errors import UnknownRecord
 from surplus.metering.model import ModelTotals, PricedTotals, Totals, UsageRecord, grouped
 
+LOCK: Final = "4 metering"
+"""Held by whoever records: what is known already is decided by one process at a time."""
+
 PAGE_MAX: Final = 1000
+AHEAD_S: Final = 15 * 86_400.0
 BATCH_MAX: Final = 5000
 """Records per round of statements: stores limit how many values one statement can name."""
 
@@ -21,8 +25,9 @@ def record(session: WriteSession, records: Sequence[UsageRecord]) -> int:
     """Record consumption and add it to the hours; returns how many of the records were new.
 
     A record counts exactly once by its id, whatever the order, the repetitions and the batches; the first one given
-    stays. Three statements for every 5,000 records.
+    stays. A repetition has the instant of admission of the first. A handful of statements for every 5,000 records.
     """
+    session.exclusive(LOCK)
     new = 0
     for first in range(0, len(records), BATCH_MAX):
         new += _record_batch(session, records[first : first + BATCH_MAX])
@@ -33,12 +38,19 @@ def _record_batch(session: WriteSession, records: Sequence[UsageRecord]) -> int:
     by_id: dict[str, UsageRecord] = {}
     for one in records:
         by_id.setdefault(one.id, one)
-    known = store.known(session, list(by_id))
+    instants = [one.started_at for one in by_id.values()]
+    known = store.known(session, list(by_id), first=min(instants), last=max(instants))
     new = [one for one in by_id.values() if one.id not in known]
     if new:
         store.add_records(session, new)
         store.add_hours(session, grouped(new))
     return len(new)
+
+
+def make_room(session: WriteSession, *, now: float) -> None:
+    """Have the place ready where the records of this month and of the next weeks go; cheap where it is ready."""
+    session.exclusive(LOCK)
+    store.make_room(session, (now, now + AHEAD_S))
 
 
 def totals(

@@ -1,7 +1,8 @@
 """All SQL of metering."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Column, Table, func, select, tuple_
@@ -13,29 +14,42 @@ from surplus.metering.model import Bucket, Outcome, Totals, UsageRecord
 from surplus.metering.tables import hours, records
 from surplus.metering.usage import TokenUsage
 
-_USAGE: Final = tuple(field.name for field in fields(TokenUsage))
+_USAGE: Final = TokenUsage.__struct_fields__
 _SUMMED: Final = tuple(column.name for column in hours.columns if not column.primary_key)
-_PLAIN: Final = tuple(field.name for field in fields(UsageRecord) if field.name not in ("usage", "outcome"))
+_PLAIN: Final = tuple(name for name in UsageRecord.__struct_fields__ if name not in ("usage", "outcome"))
+_COLUMNS: Final = (*_PLAIN, "outcome", *_USAGE)
+_plain: Final = attrgetter(*_PLAIN)
+_usage: Final = attrgetter(*_USAGE)
 
 
-def known(session: ReadSession, ids: Sequence[str]) -> set[str]:
-    """Which of these ids are recorded already."""
-    return {row.id for row in session.all(select(records.c.id).where(records.c.id.in_(ids)))}
+NEAR_S: Final = 86_400.0
+"""How far from each other two accounts of one admission can be: what is repeated is repeated with its own instant."""
+
+
+def known(session: ReadSession, ids: Sequence[str], *, first: float, last: float) -> set[str]:
+    """Which of these ids are recorded already, of requests that were admitted around `[first, last]`.
+
+    Records are kept by month, so that the instants say where to look; a day of slack costs nothing.
+    """
+    near = records.c.started_at.between(first - NEAR_S, last + NEAR_S)
+    return {row.id for row in session.all(select(records.c.id).where(records.c.id.in_(ids), near))}
+
+
+def make_room(session: WriteSession, instants: Iterable[float]) -> None:
+    """Have the months that records of these instants go to."""
+    session.make_room(records, instants)
 
 
 def add_records(session: WriteSession, new: Iterable[UsageRecord]) -> None:
-    """Insert records that are not there yet.
-
-    A plain insert on purpose: should another process record the same id between `known` and here, this transaction
-    fails and is tried again, where ignoring the row would add it to the hours twice.
-    """
-    session.insert(records, [_record_row(record) for record in new])
+    """Insert records that are not there yet."""
+    rows = [_record_row(record) for record in new]
+    make_room(session, [row["started_at"] for row in rows])
+    session.insert(records, rows)
 
 
 def add_hours(session: WriteSession, sums: Mapping[Bucket, Totals]) -> None:
     """Add consumption to the hours."""
-    rows = [{**asdict(bucket), **_totals_row(totals)} for bucket, totals in sums.items()]
-    session.upsert(hours, rows, add=_SUMMED)
+    session.upsert(hours, [{**asdict(bucket), **_totals_row(totals)} for bucket, totals in sums.items()], add=_SUMMED)
 
 
 def sums(
@@ -80,9 +94,9 @@ def position(session: ReadSession, org: str, record_id: str) -> tuple[float, str
 
 
 def _record_row(record: UsageRecord) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
-    row["outcome"] = record.outcome.value
-    row.update({name: getattr(record.usage, name) for name in _USAGE})
+    row = dict(zip(_COLUMNS, (*_plain(record), record.outcome.value, *_usage(record.usage)), strict=True))
+    if record.engine_request_id is not None and "\0" in record.engine_request_id:
+        row["engine_request_id"] = record.engine_request_id.replace("\0", "")  # not every database keeps that
     return row
 
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table, Text
 
-from surplus.kit.db import Big, metadata
+from surplus.kit.db import Big, metadata, monthly
 
 records = Table(
     "metering_record",
@@ -30,11 +30,12 @@ records = Table(
     Column("charged_micro", Big, nullable=False),
     Column("overrun_micro", Big, nullable=False),
     Column("degraded", Boolean, nullable=False),
-    Column("started_at", Float, nullable=False),
+    Column("started_at", Float, primary_key=True),
     Column("first_token_at", Float),
     Column("ended_at", Float, nullable=False),
     Column("engine_request_id", Text),  # of any length: an upstream made it
     Index("ix_metering_record_org_started_at_id", "org", "started_at", "id"),
+    **monthly("started_at"),
 )
 
 hours = Table(

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Self, cast
+
+import msgspec
 
 MAX_TOKENS: Final = 1_000_000_000
 """No request has more tokens of a kind; an engine that says so is not believed, and sums stay within 64 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
+class TokenUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one request or of many, in classes that do not overlap: each token is in exactly one.
 
     Input is `uncached + cache_read + cache_write`. `reasoning` is a part of `output`, shown but never added to it.

@@ -13,6 +13,8 @@ from surplus.serving.model import Deployment
 from surplus.serving.spec import DeploymentSpec
 
 TOPIC = "serving"
+LOCK = "2 serving"
+"""Held by whoever changes a deployment."""
 
 
 def create_deployment(session: WriteSession, ids: Ids, spec: DeploymentSpec, *, now: float) -> Deployment:
@@ -21,6 +23,7 @@ def create_deployment(session: WriteSession, ids: Ids, spec: DeploymentSpec, *, 
     Raises BadDeployment for a spec that breaks a rule, DeploymentExists where its id is taken. Whether a path, a URL or
     a key is any good shows when the engine starts.
     """
+    session.exclusive(LOCK)
     deployment = specs.deployment(spec, make_id=lambda: ids.new("dep"), now=now)
     if store.find(session, deployment.id) is not None:
         raise DeploymentExists(f"there is a deployment {deployment.id!r} already; choose another id, or leave it out")
@@ -44,6 +47,7 @@ def get_deployment(session: ReadSession, deployment_id: str) -> Deployment:
 
 def drain_deployment(session: WriteSession, deployment_id: str) -> Deployment:
     """No new requests for it, and its end when the present ones have ended. Twice is once. Raises UnknownDeployment."""
+    session.exclusive(LOCK)
     deployment = get_deployment(session, deployment_id)
     if not deployment.draining:
         store.set_draining(session, deployment_id)
@@ -53,6 +57,7 @@ def drain_deployment(session: WriteSession, deployment_id: str) -> Deployment:
 
 def delete_deployment(session: WriteSession, deployment_id: str) -> None:
     """Forget it. Where it still runs, the pool drains it first. Raises UnknownDeployment."""
+    session.exclusive(LOCK)
     get_deployment(session, deployment_id)
     store.remove(session, deployment_id)
     revisions.bump(session, TOPIC)

@@ -1,20 +1,18 @@
 """Credit and balances against the ledger itself."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surplus.app import money, organizations
 from surplus.app.errors import BadAmount
-from surplus.kit.db import Database, WriteSession, metadata
+from surplus.kit.db import Database, WriteSession
 from surplus.kit.errors import IdempotencyConflict
 from surplus.kit.ids import CountedIds
 from surplus.ledger import service as ledger
 from surplus.ledger.commands import Command, PlaceHold, PostHold, VoidHold
 from surplus.ledger.model import AccountKind, Scope
+from tests.stores import Stores, opened
 
 NOW = 1_800_000_000.0
 GRAINS_PER_MICRO = 9_000_000 * 10**6
@@ -73,13 +71,10 @@ steps = st.lists(
 
 
 @settings(max_examples=25, deadline=None)
-@given(steps)
-def test_credit_is_available_and_held_and_settled_whatever_happens(plan: list[tuple[str, int]]):
-    with TemporaryDirectory() as directory:
-        database = Database(Path(directory) / "surplus.db")
-        database.migrate(metadata.create_all)
+@given(plan=steps)
+def test_credit_is_available_and_held_and_settled_whatever_happens(stores: Stores, plan: list[tuple[str, int]]):
+    with opened(stores) as database:
         _check(database, plan)
-        database.close()
 
 
 def _check(database: Database, plan: list[tuple[str, int]]) -> None:

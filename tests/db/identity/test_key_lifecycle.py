@@ -2,22 +2,21 @@
 
 import itertools
 import math
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from surplus.identity import service
 from surplus.identity.errors import InvalidKey, KeyEnded
 from surplus.identity.model import parse_token, verify
 from surplus.kit.clock import ManualClock
-from surplus.kit.db import Database, metadata
+from surplus.kit.db import Database
 from surplus.kit.errors import Unauthenticated
 from surplus.kit.ids import RandomIds
+from tests.stores import Stores
 
 seconds = st.sampled_from([0.001, 1.0, 5.0, 10.0, 30.0])
 
@@ -42,20 +41,20 @@ class Expected:
 
 
 class KeyLifecycle(RuleBasedStateMachine):
+    stores: Stores
     keys = Bundle("keys")
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.database = Database(Path(self.folder.name) / "surplus.db")
-        self.database.migrate(metadata.create_all)
+        self.place = self.stores.place()
+        self.database = Database(self.place)
         self.clock = ManualClock()
         self.ids = RandomIds(self.clock)
         self.expected: dict[str, Expected] = {}
 
     def teardown(self) -> None:
         self.database.close()
-        self.folder.cleanup()
+        self.stores.forget(self.place)
 
     @initialize()
     def organization(self) -> None:
@@ -123,5 +122,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         return True
 
 
-KeyLifecycle.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
-TestKeyLifecycle = KeyLifecycle.TestCase
+def test_key_lifecycle(stores: Stores) -> None:
+    machine = type("KeyLifecycleOnAStore", (KeyLifecycle,), {"stores": stores})
+    examples = settings(max_examples=30 // stores.cost, stateful_step_count=25, deadline=None)
+    run_state_machine_as_test(machine, settings=examples)

@@ -1,7 +1,5 @@
 import asyncio
 import threading
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, exc, func, insert, select, text
@@ -39,7 +37,7 @@ def put_and_fail(session: WriteSession, number: int) -> None:
 def test_a_write_is_there_when_it_returns_and_after_the_store_is_opened_again(database: Database) -> None:
     assert database.write_now(put, 1, label="one") == 1
     database.close()
-    again = Database(database.path)
+    again = Database(database.location)
     assert again.read_now(count) == 1
     again.close()
 
@@ -70,7 +68,7 @@ def test_a_reader_cannot_write(database: Database) -> None:
     def sneak(session: ReadSession) -> None:
         session._connection.execute(insert(things), {"id": 1})
 
-    with pytest.raises(StoreUnavailable, match="readonly"):
+    with pytest.raises(StoreUnavailable, match=r"read-?only"):
         database.read_now(sneak)
     assert database.read_now(count) == 0
 
@@ -138,65 +136,9 @@ def test_closing_finishes_what_was_submitted(database: Database) -> None:
     for number in range(20):
         database._writer.submit(database._write, lambda s, n=number: put(s, n))
     database.close()
-    again = Database(database.path)
+    again = Database(database.location)
     assert again.read_now(count) == 20
     again.close()
-
-
-def test_a_commit_survives_a_power_cut_and_readers_do_not_block_it(database: Database) -> None:
-    def pragmas(session: ReadSession) -> tuple[str, int, int]:
-        names = ("journal_mode", "synchronous", "foreign_keys")
-        return tuple(session._connection.execute(text(f"PRAGMA {name}")).scalar() for name in names)
-
-    assert database.read_now(pragmas) == ("wal", 2, 1)
-    assert database.write_now(pragmas) == ("wal", 2, 1)
-
-
-@pytest.mark.parametrize("name", ["a b.db", "what?.db", "50%25.db", "a#b.db", "ü.db"])
-def test_a_path_is_taken_literally(tmp_path: Path, name: str) -> None:
-    database = Database(tmp_path / name)
-    database.migrate(own.create_all)
-    database.write_now(put, 1)
-    database.close()
-    assert name in {path.name for path in tmp_path.iterdir()}
-
-
-def test_a_store_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable):
-        Database(tmp_path)
-    with pytest.raises(StoreUnavailable):
-        Database(tmp_path / "missing" / "surplus.db")
-    (tmp_path / "notes.db").write_text("these are my notes\n" * 100)
-    with pytest.raises(StoreUnavailable, match=r"notes\.db"):
-        Database(tmp_path / "notes.db")
-
-
-def test_a_full_disk_is_told_and_undone_and_the_store_recovers(database: Database) -> None:
-    def limit(session: WriteSession, pages: int) -> None:
-        session._connection.execute(text(f"PRAGMA max_page_count={pages}"))
-
-    def fill(session: WriteSession) -> None:
-        session.execute(insert(things), [{"id": n, "label": f"{n:040d}"} for n in range(10_000)])
-
-    database.write_now(limit, 1)  # never below what is used already
-    with pytest.raises(StoreUnavailable, match="full") as caught:
-        database.write_now(fill)
-    assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (503, "store_unavailable", 1)
-    assert database.read_now(count) == 0
-    database.write_now(limit, 1_000_000)
-    database.write_now(fill)
-    assert database.read_now(count) == 10_000
-
-
-def test_a_damaged_store_is_unavailable(database: Database) -> None:
-    database.write_now(lambda s: s.execute(insert(things), [{"id": n, "label": f"{n:040d}"} for n in range(5_000)]))
-    database.close()
-    size = database.path.stat().st_size
-    with database.path.open("r+b") as file:
-        file.seek(4096)  # the first page still says that this is a database
-        file.write(b"\xff" * (size - 4096))
-    with pytest.raises(StoreUnavailable, match="malformed"), closing(Database(database.path)) as damaged:
-        damaged.read_now(lambda s: s.all(select(things)))
 
 
 def test_a_schema_change_that_fails_is_undone(database: Database) -> None:
@@ -206,5 +148,5 @@ def test_a_schema_change_that_fails_is_undone(database: Database) -> None:
 
     with pytest.raises(LookupError):
         database.migrate(half)
-    with pytest.raises(StoreUnavailable, match="no such table"):
+    with pytest.raises(StoreUnavailable, match=r"no such table|does not exist"):
         database.read_now(lambda s: s.scalar(text("SELECT count(*) FROM test_half")))

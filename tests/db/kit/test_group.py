@@ -97,7 +97,7 @@ async def test_every_command_gets_its_own_result_or_error(database: Database, bo
 async def test_a_command_is_durable_when_it_is_answered(database: Database, book: Book) -> None:
     book.go.set()
     await GroupCommit(database, book.apply).submit(5)
-    other = Database(database.path)
+    other = Database(database.location)
     assert other.read_now(numbers) == [5]
     other.close()
 

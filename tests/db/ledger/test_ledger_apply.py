@@ -77,7 +77,7 @@ def test_a_batch_takes_fewer_than_ten_statements_whatever_its_size(desk: Desk, s
         mixed += [place(f"a{n}", 5, budget(f"x{n}", 9)), Transfer(f"m{n}", "payments", WALLET.account, 1, "", "", NOW)]
     with statements(desk.database) as seen:
         answers = desk.batch(*mixed)
-    assert len([s for s in seen if not s.startswith("BEGIN")]) < 10
+    assert len([s for s in seen if not s.startswith(("BEGIN", "SELECT pg_advisory"))]) < 10
     assert [type(answer) for answer in answers[:6]] == [
         Placed, Posted, Voided, IdempotencyConflict, Placed, Transferred,
     ]  # fmt: skip

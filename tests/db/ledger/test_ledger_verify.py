@@ -9,6 +9,8 @@ from surplus.ledger.commands import SetLimit, Transfer, VoidHold
 from surplus.ledger.errors import LedgerBroken
 from tests.db.ledger.desk import NOW, WALLET, Desk, budget, place, post
 
+CHECKS = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
+
 
 @pytest.fixture
 def busy(desk: Desk) -> Desk:
@@ -26,9 +28,15 @@ def busy(desk: Desk) -> Desk:
 
 def tamper(desk: Desk, statement: str) -> None:
     def run(session: WriteSession) -> None:
-        session._connection.execute(text("PRAGMA ignore_check_constraints=ON"))
-        session._connection.execute(text(statement))
-        session._connection.execute(text("PRAGMA ignore_check_constraints=OFF"))
+        connection = session._connection
+        if connection.dialect.name == "postgresql":
+            for table, constraint in connection.execute(text(CHECKS)).all():
+                connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}"))
+            connection.execute(text(statement))
+        else:
+            connection.execute(text("PRAGMA ignore_check_constraints=ON"))
+            connection.execute(text(statement))
+            connection.execute(text("PRAGMA ignore_check_constraints=OFF"))
 
     desk.database.write_now(run)
 

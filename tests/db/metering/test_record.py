@@ -61,7 +61,7 @@ def test_m1_a_repeated_record_counts_once(database: Database):
     assert database.write_now(service.record, [one, one]) == 1
     assert database.write_now(service.record, [one]) == 0
     assert database.write_now(service.record, [one, a_record("req_2")]) == 1
-    assert database.read_now(service.totals, org="org_1") == Totals.of(one) + Totals.of(one)
+    assert database.read_now(service.totals, org="org_1") == Totals.over([one]) + Totals.over([one])
 
 
 def test_m1_a_transaction_that_fails_records_nothing(database: Database):
@@ -95,11 +95,11 @@ def test_m1_m2_order_repetition_and_batches_do_not_change_the_totals(database: D
         for start, end in itertools.pairwise([0, *cuts, len(arrivals)])
     )
     assert new == len(distinct)
-    expected = sum(map(Totals.of, distinct), Totals())
+    expected = sum((Totals.over([r]) for r in distinct), Totals())
     assert database.read_now(service.totals, org=org) == expected
     models = sorted({record.model for record in distinct})
     assert database.read_now(service.by_model, org=org) == [
-        ModelTotals(model, sum((Totals.of(r) for r in distinct if r.model == model), Totals())) for model in models
+        ModelTotals(model, sum((Totals.over([r]) for r in distinct if r.model == model), Totals())) for model in models
     ]
 
 
@@ -171,8 +171,8 @@ def test_consumption_is_kept_apart_by_price_version(database: Database):
     old, new = a_record("req_1"), a_record("req_2", price_version="price_2")
     database.write_now(service.record, [old, new])
     assert database.read_now(service.by_price, org="org_1") == [
-        PricedTotals("tiny", "tiny", "price_1", Totals.of(old)),
-        PricedTotals("tiny", "tiny", "price_2", Totals.of(new)),
+        PricedTotals("tiny", "tiny", "price_1", Totals.over([old])),
+        PricedTotals("tiny", "tiny", "price_2", Totals.over([new])),
     ]
 
 
@@ -191,6 +191,7 @@ def test_exact_cost_stays_exact_where_a_sum_of_grains_would_not_fit_64_bits(data
 
 def test_five_hundred_records_take_few_statements_and_few_rows(database: Database):
     batch = [a_record(f"req_{number:04}", key=f"key_{number % 7}") for number in range(500)]
+    database.write_now(service.make_room, now=NOON)
     with counted_statements() as seen:
         assert database.write_now(service.record, batch) == 500
     assert len(seen) < 8

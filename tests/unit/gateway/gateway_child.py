@@ -14,27 +14,25 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from surplus.billing import service as billing
 from surplus.billing.budgets import Budget
-from surplus.gateway.funds import DirectFunds
-from surplus.gateway.jobs import Fsync, Loader
+from surplus.gateway.books import LocalBooks
+from surplus.gateway.funds import EscrowFunds
+from surplus.gateway.jobs import Fsync
 from surplus.gateway.ports import HoldRequest
-from surplus.gateway.settlement import Ending, Ledgered, Settlement
+from surplus.gateway.settlement import Ending, Settlement
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database
+from surplus.kit.ids import RandomIds
 from surplus.kit.journal import Journal, Slots
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from tests.unit.gateway.house import GATEWAY, TTL_S
+from tests.unit.gateway.loading import ledgered, loader
 from tests.unit.gateway.parts import NOW, admitted, dollars
 
 SLOTS = 8
 INPUT = 7
 SEGMENT_BYTES = 4096
 MOST_TOKENS = 12
-
-
-class Quiet:
-    def settled(self, entry: object, grains: int) -> None:
-        """Nobody watches."""
 
 
 def open_journal(data: Path) -> tuple[Journal, Slots]:
@@ -52,18 +50,19 @@ class Gateway:
         clock = ManualClock(NOW)
         self.database = Database(data / "surplus.db")
         self.journal, self.slots = open_journal(data)
-        self.loader = Loader(gateway=GATEWAY, database=self.database, journal=self.journal, clock=clock, gather_s=0.001)
+        books = LocalBooks(self.database, clock)
+        self.funds = EscrowFunds(books, clock, RandomIds(clock), GATEWAY)
+        self.loader = loader(self.journal, self.database, books, self.funds, clock, gather_s=0.001)
         self.fsync = Fsync(self.journal, self.loader, 0.001)
-        self.ledgered = Ledgered(self.journal, self.fsync.ring, Quiet())
-        self.funds = DirectFunds(self.database, clock)
+        self.ledgered = ledgered(self.journal, self.fsync.ring, self.funds)
         self.clock, self.budget = clock, budget
 
     async def serve(self, request: str, tokens: int) -> None:
         """One request of `tokens` tokens, of which each is in its slot before it is delivered."""
         most = INPUT * 3 + MOST_TOKENS * 8
-        await self.funds.hold(HoldRequest(request, "org_1", (self.budget,), most, NOW, NOW + TTL_S))
+        grant = await self.funds.hold(HoldRequest(request, "org_1", (self.budget,), most, NOW, NOW + TTL_S))
         slot = self.slots.claim(request)
-        entry = admitted(request)
+        entry = admitted(request, slice=grant.slice, held_micro=grant.micro if grant.slice else 0)
         self.ledgered.admit(entry)
         say("a", request)
         settlement = Settlement(

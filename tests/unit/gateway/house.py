@@ -55,10 +55,11 @@ class House:
             billing.set_budget, self.ids, org="org_1", scope=scope, scope_id=scope_id, cap_micro=cap, **fields
         )
 
-    def hold(self, request: str, micro: int, *budgets: Budget, at: float = NOW) -> None:
+    def hold(self, request: str, micro: int, *budgets: Budget, at: float = NOW, ref: str | None = None) -> None:
+        """A hold of the ledger itself, as the gateway places it."""
         scopes = tuple(Scope(budget.account(at), AccountKind.BUDGET, budget.limit) for budget in budgets)
         wallet = Scope(WALLET, AccountKind.WALLET, 0)
-        self.do(PlaceHold(request, wallet, scopes, micro, at + TTL_S, request), now=at)
+        self.do(PlaceHold(request, wallet, scopes, micro, at + TTL_S, ref or f"{GATEWAY}/{request}"), now=at)
 
     def balance(self, account: str = WALLET, *, at: float = NOW) -> Balance:
         return self.database.read_now(ledger.balance, account, now=at)
@@ -84,7 +85,8 @@ class House:
         return [dict(message.body) for message in messages if message.topic == topic]
 
     def held(self) -> list[str]:
-        return [hold.id for hold in self.database.read_now(ledger.active_holds)]
+        """Holds of the ledger that have not ended, and slices of which requests are said to hold something."""
+        return [hold.id for hold in self.database.read_now(ledger.active_holds)] + self.database.read_now(_granting)
 
     def dump(self) -> dict[str, list[Any]]:
         """Every row of every table."""
@@ -102,6 +104,11 @@ class House:
         for entry in settled:
             assert by_id[entry.admitted.request].usage == entry.usage
             assert by_id[entry.admitted.request].cost_grains == int(entry.grains)
+
+
+def _granting(session: ReadSession) -> list[str]:
+    grants = metadata.tables["ledger_grant"]
+    return [row[0] for row in session.all(select(grants.c.slice).where(grants.c.granted_micro > 0))]
 
 
 def _rows(session: ReadSession) -> dict[str, list[Any]]:

@@ -14,15 +14,15 @@ from surplus.gateway import path as paths
 from surplus.gateway.access import Access, Caller
 from surplus.gateway.admission import Admission, Admitting, Offer
 from surplus.gateway.body import Body
+from surplus.gateway.books import LocalBooks
 from surplus.gateway.client import Client
 from surplus.gateway.dispatch import Dispatcher, Patience
 from surplus.gateway.endpoints import ENDPOINTS, Endpoint
 from surplus.gateway.entries import Admitted, Settled, decode
-from surplus.gateway.funds import DirectFunds
-from surplus.gateway.jobs import Loader
+from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.limits import Limiter
 from surplus.gateway.metrics import Metrics
-from surplus.gateway.settlement import Ledgered, Settlement
+from surplus.gateway.settlement import Settlement
 from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
@@ -41,6 +41,7 @@ from tests.contract.engine_server import until
 from tests.engines.pools import running
 from tests.unit.gateway.callers import Wire
 from tests.unit.gateway.house import GATEWAY, House
+from tests.unit.gateway.loading import granted, ledgered, loader
 from tests.unit.gateway.parts import NOW, admitted, deployment, dollars
 from tests.upstream import FaultyUpstream
 
@@ -65,11 +66,12 @@ class Stage:
         self.clock, at = SystemClock(), ManualClock(NOW)
         self.journal = Journal.open(directory / "journal")
         self.slots = Slots.open(directory / "slots", SLOTS)
-        self.loader = Loader(gateway=GATEWAY, database=database, journal=self.journal, clock=at, gather_s=0.0)
+        books = LocalBooks(database, at)
+        self.funds = EscrowFunds(books, at, CountedIds(), GATEWAY)
+        self.loader = loader(self.journal, database, books, self.funds, at)
         self.metrics = Metrics(CollectorRegistry())
-        self.ledgered = Ledgered(self.journal, self.loader.ring, self.metrics)
+        self.ledgered = ledgered(self.journal, self.loader.ring, self.funds, self.metrics)
         self.limiter, self.tariffs = Limiter(), Tariffs(database)
-        self.funds = DirectFunds(database, at)
         self.tokenizer = Tokenizer(pool, upstream)
         self.house = House(database)
         self.dispatcher = Dispatcher(clock=self.clock, pool=pool, upstream=upstream, patience=patience, tracer=Tracer())
@@ -178,7 +180,7 @@ class Stage:
         self.journal.sync()
         while await self.loader.load_batch():
             pass
-        assert self.house.held() == []
+        assert (self.house.held(), granted(self.funds)) == ([], {})
         self.house.check(self.endings)
         return self.endings
 

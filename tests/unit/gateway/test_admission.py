@@ -11,11 +11,12 @@ from surplus.billing.errors import Unpriced
 from surplus.gateway.admission import SETTLING_S, Admission
 from surplus.gateway.entries import Admitted
 from surplus.gateway.errors import BadBody, BudgetInFlight, BudgetSpent, ModelNotFound, NoCapacity
-from surplus.gateway.ports import Funds, HoldRequest
+from surplus.gateway.ports import Funds, Grant, HoldRequest
 from surplus.identity.model import Limits
 from surplus.kit.errors import Limited, SurplusError, Unavailable
 from surplus.kit.journal import JournalFull, SlotsFull
 from surplus.ledger import service as ledger
+from tests.unit.gateway.loading import granted
 from tests.unit.gateway.parts import NOW, body, chat, dollars
 from tests.unit.gateway.stage import CHAT, EMBED, IMPATIENT, SLOTS, TEXT, Opener, Stage
 from tests.unit.gateway.test_settlement import full_disk
@@ -41,7 +42,13 @@ def taken(stage: Stage) -> tuple[Any, ...]:
     limits = stage.caller.key.limits
     standings = [one.remaining for _, one in stage.limiter.standing(stage.caller.key.id, limits, 0.0)]
     running = [len(usage.running) for usage in stage.limiter._keys.values() if usage.running]
-    return standings, running, stage.house.held(), stage.slots.in_use, len(stage.entries)
+    return standings, running, stage.house.held(), granted(stage.funds), stage.slots.in_use, len(stage.entries)
+
+
+def held(stage: Stage) -> int:
+    """Micro-dollars that requests hold, in the ledger and in slices."""
+    holds = stage.database.read_now(ledger.active_holds)
+    return sum(hold.amount for hold in holds) + sum(granted(stage.funds).values())
 
 
 async def test_an_admission_has_taken_all_that_it_may_need(open_stage: Opener) -> None:
@@ -49,9 +56,8 @@ async def test_an_admission_has_taken_all_that_it_may_need(open_stage: Opener) -
     asked = chat(max_tokens=10, n=2)
     admission = await admit(stage, asked)
     cost = (asked.size + 8) * 3 + 10 * 2 * 8
-    (hold,) = stage.database.read_now(ledger.active_holds)
-    assert (hold.id, hold.amount) == ("req_1", cost)
-    assert hold.deadline == NOW + IMPATIENT.request_s + SETTLING_S
+    ((slice_, micro),) = granted(stage.funds).items()
+    assert (micro, stage.house.held()) == (cost, [])
     assert stage.slots.in_use == 1
     (entry,) = stage.entries
     assert entry == Admitted(
@@ -66,11 +72,27 @@ async def test_an_admission_has_taken_all_that_it_may_need(open_stage: Opener) -
         endpoint="chat.completions",
         stream=False,
         at=NOW,
+        slice=slice_,
+        held_micro=cost,
     )
     standings = dict(stage.limiter.standing(stage.caller.key.id, stage.caller.key.limits, 0.0))
     assert standings["requests"].remaining == 10_000 - 1
     assert standings["tokens"].remaining == 10_000_000 - (asked.size + 8 + 2 * 10)
     assert (admission.working, admission.settlement.settled) == (None, False)
+
+
+async def test_near_the_cap_the_ledger_itself_holds_the_money_until_a_deadline(open_stage: Opener) -> None:
+    stage, _ = await open_stage("openai")
+    asked = chat(max_tokens=10)
+    cost = (asked.size + 8) * 3 + 10 * 8
+    stage.drain_wallet(cost)
+    await admit(stage, asked)
+    (hold,) = stage.database.read_now(ledger.active_holds)
+    assert (hold.id, hold.amount) == ("req_1", cost)
+    assert hold.deadline == NOW + IMPATIENT.request_s + SETTLING_S
+    (entry,) = stage.entries
+    assert isinstance(entry, Admitted)
+    assert (entry.slice, entry.held_micro, granted(stage.funds)) == ("", 0, {})
 
 
 async def test_the_dearest_deployment_that_may_answer_is_held_for(open_stage: Opener) -> None:
@@ -79,8 +101,7 @@ async def test_the_dearest_deployment_that_may_answer_is_held_for(open_stage: Op
     asked = chat(max_tokens=10)
     admission = await admit(stage, asked)
     assert [one.deployment.id for one in admission.offers] == ["dep_0", "dep_1"]
-    (hold,) = stage.database.read_now(ledger.active_holds)
-    assert hold.amount == (asked.size + 8) * 3 + 10 * 100
+    assert held(stage) == (asked.size + 8) * 3 + 10 * 100
     assert admission.settlement.admitted.price_version == "price_1", "the first that would be asked"
 
 
@@ -116,8 +137,7 @@ async def test_a_bound_that_does_not_fit_is_counted_exactly(open_stage: Opener) 
     assert counted < asked.size
     stage.drain_wallet(cost)
     admission = await admit(stage, asked)
-    (hold,) = stage.database.read_now(ledger.active_holds)
-    assert hold.amount == cost
+    assert held(stage) == cost
     exchange = await stage.dispatcher.dispatch(admission)
     assert servers[0].generations[0].usage.prompt == counted
     exchange.close()
@@ -153,8 +173,9 @@ async def test_every_slot_taken_refuses_and_gives_the_money_back(open_stage: Ope
     stage, _ = await open_stage("openai")
     for number in range(SLOTS):
         await admit(stage, request=f"req_{number}")
+    cost = (chat(max_tokens=10).size + 8) * 3 + 10 * 8
     await refused(stage, SlotsFull, request="req_more")
-    assert len(stage.house.held()) == SLOTS
+    assert held(stage) == SLOTS * cost
 
 
 class FillsTheDisk:
@@ -163,13 +184,14 @@ class FillsTheDisk:
     def __init__(self, funds: Funds, disk: AbstractContextManager[None]) -> None:
         self._funds, self._disk = funds, disk
 
-    async def hold(self, request: HoldRequest) -> None:
-        await self._funds.hold(request)
+    async def hold(self, request: HoldRequest) -> Grant:
+        grant = await self._funds.hold(request)
         self._disk.__enter__()
+        return grant
 
-    def release(self, request: str) -> None:
+    def release(self, request: str, grant: Grant) -> None:
         self._disk.__exit__(None, None, None)
-        self._funds.release(request)
+        self._funds.release(request, grant)
 
 
 async def test_a_full_disk_refuses_and_gives_everything_back(open_stage: Opener) -> None:

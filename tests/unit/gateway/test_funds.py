@@ -1,4 +1,4 @@
-"""Money is held in every scope or in none, and a hold that nobody waits for any more is given back."""
+"""Near a cap: money is held in every scope or in none, and what nobody waits for any more is given back."""
 
 import asyncio
 import threading
@@ -10,8 +10,8 @@ import pytest
 
 from surplus.billing.budgets import Budget, BudgetScope, Period
 from surplus.gateway.errors import BudgetInFlight, BudgetSpent
-from surplus.gateway.funds import IN_FLIGHT_RETRY_S, DirectFunds
-from surplus.gateway.ports import HoldRequest
+from surplus.gateway.funds import IN_FLIGHT_RETRY_S
+from surplus.gateway.ports import Grant, HoldRequest
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database, ReadSession, StoreUnavailable, WriteSession, metadata
 from surplus.kit.errors import SurplusError
@@ -20,6 +20,7 @@ from surplus.ledger import service as ledger
 from surplus.ledger.commands import Command, OpenAccount, PostHold, Transfer
 from surplus.ledger.errors import UnknownHold
 from surplus.ledger.model import AccountKind, Balance, HoldState
+from tests.unit.gateway.loading import escrow, granted
 from tests.unit.gateway.parts import NOW
 
 WALLET = "wallet:org_1"
@@ -36,7 +37,7 @@ class Till:
 
     def __init__(self, database: Database, clock: ManualClock) -> None:
         self.database, self.clock = database, clock
-        self.funds = DirectFunds(database, clock)
+        self.funds = escrow(database, clock)
 
     def do(self, *commands: Command) -> None:
         for outcome in self.database.write_now(ledger.apply, commands, now=self.clock.now()):
@@ -48,8 +49,10 @@ class Till:
             Transfer("t1", "payments", WALLET, micro, "topup", "", NOW),
         )
 
-    async def hold(self, request: str, micro: int, *budgets: Budget, org: str = "org_1") -> None:
-        await self.funds.hold(HoldRequest(request, org, budgets, micro, self.clock.now(), self.clock.now() + 900))
+    async def hold(self, request: str, micro: int, *budgets: Budget, org: str = "org_1") -> Grant:
+        return await self.funds.hold(
+            HoldRequest(request, org, budgets, micro, self.clock.now(), self.clock.now() + 900)
+        )
 
     async def refused(self, request: str, micro: int, *budgets: Budget) -> SurplusError:
         with pytest.raises((BudgetSpent, BudgetInFlight)) as caught:
@@ -62,8 +65,9 @@ class Till:
 
     @property
     def held(self) -> dict[str, int]:
-        """Every hold that has not ended."""
-        return {hold.id: hold.amount for hold in self.database.read_now(ledger.active_holds)}
+        """Every hold that has not ended, and what is granted of slices."""
+        holds = {hold.id: hold.amount for hold in self.database.read_now(ledger.active_holds)}
+        return holds | granted(self.funds)
 
     def state(self, request: str) -> HoldState | None:
         """What has become of a hold; None if there never was one."""
@@ -104,11 +108,11 @@ def till(database: Database, clock: ManualClock) -> Till:
 
 async def test_money_is_held_in_the_wallet_and_in_every_budget(till: Till) -> None:
     day, month = budget("bud_1", 50), budget("bud_2", 80, period=Period.MONTH)
-    await till.hold("req_1", 30, day, month)
+    grant = await till.hold("req_1", 30, day, month)
     assert till.held == {"req_1": 30}
     for account in (WALLET, "budget:bud_1:2026-11-21", "budget:bud_2:2026-11"):
         assert till.balance(account).held == 30
-    till.funds.release("req_1")
+    till.funds.release("req_1", grant)
     await till.funds.settle_releases()
     assert till.held == {}
     assert till.balance().available == 100
@@ -146,7 +150,7 @@ async def test_money_that_is_spent_does_not_come_back(till: Till) -> None:
 
 
 async def test_money_that_is_held_comes_back_when_requests_end(till: Till) -> None:
-    await till.hold("req_1", 90)
+    grant = await till.hold("req_1", 90)
     error = await till.refused("req_2", 100)
     assert isinstance(error, BudgetInFlight)
     assert (error.status, error.code, error.retryable, error.retry_after_s) == (
@@ -157,7 +161,7 @@ async def test_money_that_is_held_comes_back_when_requests_end(till: Till) -> No
     )
     assert error.detail["held"] == "0.000090"
     assert isinstance(await till.refused("req_2", 101), BudgetSpent), "more than all of it"
-    till.funds.release("req_1")
+    till.funds.release("req_1", grant)
     await till.funds.settle_releases()
     await till.hold("req_2", 100)
 
@@ -214,7 +218,7 @@ async def test_any_moment_of_giving_up_leaves_no_hold(till: Till) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await waiting
         else:
-            till.funds.release(request)
+            till.funds.release(request, waiting.result())
         await till.funds.settle_releases()
         assert till.held == {}
         assert till.state(request) in {None, HoldState.VOIDED}
@@ -234,17 +238,18 @@ async def test_many_that_give_up_leave_the_others_theirs(till: Till) -> None:
 
 async def test_together_no_more_is_held_than_there_is(till: Till) -> None:
     results = await asyncio.gather(*(till.hold(f"req_{n}", 7) for n in range(40)), return_exceptions=True)
-    assert sum(result is None for result in results) == 100 // 7
-    assert all(isinstance(result, BudgetInFlight) for result in results if result is not None)
+    assert sum(result == Grant("", 7) for result in results) == 100 // 7
+    assert all(isinstance(result, BudgetInFlight) for result in results if not isinstance(result, Grant))
     assert till.balance().held == 98
 
 
 async def test_a_release_that_fails_is_left_to_the_deadline(till: Till, caplog: pytest.LogCaptureFixture) -> None:
-    await till.hold("req_1", 30)
+    caplog.set_level("INFO")
+    grant = await till.hold("req_1", 30)
     till.database.migrate(metadata.drop_all)
-    till.funds.release("req_1")
+    till.funds.release("req_1", grant)
     await till.funds.settle_releases()
-    assert [record.message for record in caplog.records] == ["a hold was left to expire"]
+    assert [record.message for record in caplog.records] == ["a hold that was not used could not be voided"]
     with pytest.raises(StoreUnavailable):
         await till.hold("req_2", 30)
 

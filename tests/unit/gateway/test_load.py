@@ -1,6 +1,7 @@
 """Loading: settlements become charges and records, each exactly once, and budgets are told of once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -8,12 +9,13 @@ from surplus.billing import service as billing
 from surplus.billing.budgets import Budget, BudgetScope, Period
 from surplus.gateway import service, store
 from surplus.gateway.entries import Settled
-from surplus.gateway.service import BUDGET_THRESHOLD
+from surplus.gateway.ports import Load, Loaded
+from surplus.gateway.service import BUDGET_THRESHOLD, JournalMoved
 from surplus.kit.db import Database
 from surplus.kit.money import GRAINS_PER_MICRO
 from surplus.ledger.service import OVERRUN_TOPIC
 from surplus.metering.model import Outcome
-from tests.unit.gateway.house import GATEWAY, WALLET, House
+from tests.unit.gateway.house import GATEWAY, House, drop
 from tests.unit.gateway.parts import NOW, admitted, settled
 
 DAY = 86_400.0
@@ -24,8 +26,11 @@ def house(database: Database) -> House:
     return House(database)
 
 
-def load(house: House, *entries: Settled, position: int = 1, now: float = NOW) -> None:
-    house.database.write_now(service.load, GATEWAY, entries, store.Progress(position, position), now=now)
+def load(house: House, *entries: Settled, now: float = NOW, gateway: str = GATEWAY, **more: Any) -> Loaded:
+    """Load what follows in the journal, unless another part of it is named."""
+    since = house.database.read_now(store.progress, gateway).position
+    fields: dict[str, Any] = {"since": since, "position": since + len(entries) + 1, "open_from": 0, **more}
+    return house.database.write_now(service.load, Load(gateway, entries, **fields), now=now)
 
 
 def request(
@@ -50,25 +55,46 @@ def percents(house: House) -> list[tuple[str, int]]:
 def test_a_settlement_becomes_a_charge_a_record_and_a_position(house: House) -> None:
     budget = house.budget(1000)
     entry = request(house, 1, 90, budget, hold=100)
-    load(house, entry, position=77)
+    load(house, entry, position=77, open_from=66)
     assert (house.balance().debits, house.balance().held) == (90, 0)
     assert house.balance(budget.account(NOW)).debits == 90
     record = house.record("req_1")
     assert (record.charged_micro, record.overrun_micro, record.cost_micro) == (90, 0, 90)
-    assert house.database.read_now(store.progress, GATEWAY) == store.Progress(77, 77)
+    assert house.database.read_now(store.progress, GATEWAY) == store.Progress(77, 66)
     house.check([entry])
 
 
 def test_a_settlement_that_is_loaded_again_changes_nothing(house: House) -> None:
     budget = house.budget(100)
     entries = [request(house, number, 30, budget, hold=33) for number in (1, 2, 3)]
-    load(house, *entries)
+    part = {"since": 0, "position": 9}
+    assert load(house, *entries, **part).first
     before = house.dump()
-    load(house, *entries)
-    load(house, *reversed(entries))
-    load(house, entries[1], entries[1])
+    for again in (entries, entries[::-1], [entries[1], entries[1]], []):
+        assert load(house, *again, **part) == Loaded(first=False)
     assert house.dump() == before
     assert percents(house) == [(budget.id, 50), (budget.id, 80)]
+
+
+def test_settlements_under_a_lost_position_are_not_charged_again(house: House) -> None:
+    """Holds of the ledger itself end once, whatever the position says."""
+    entries = [request(house, number, 30, hold=33) for number in (1, 2, 3)]
+    load(house, *entries, since=0, position=9)
+    before = house.dump()
+    house.database.write_now(drop, "gateway_journal")
+    load(house, *entries, since=0, position=9)
+    assert house.dump() == before
+
+
+@pytest.mark.parametrize(("since", "position"), [(0, 8), (0, 10), (8, 10), (10, 11)])
+def test_another_part_of_a_journal_than_the_next_is_refused(house: House, since: int, position: int) -> None:
+    load(house, request(house, 1, 30), since=0, position=9)
+    entry = request(house, 2, 30)
+    before = house.dump()
+    with pytest.raises(JournalMoved) as caught:
+        load(house, entry, since=since, position=position)
+    assert (GATEWAY in caught.value.message, caught.value.retryable) == (True, False)
+    assert house.dump() == before
 
 
 def test_a_settlement_that_comes_twice_in_one_batch_counts_once(house: House) -> None:
@@ -84,7 +110,7 @@ def test_a_load_that_fails_leaves_no_trace(house: House) -> None:
     before = house.dump()
 
     def interrupted(session: object) -> None:
-        service.load(session, GATEWAY, [entry], store.Progress(9, 9), now=NOW)  # type: ignore[arg-type]
+        service.load(session, Load(GATEWAY, (entry,), 0, 9, 9), now=NOW)  # type: ignore[arg-type]
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
@@ -142,8 +168,8 @@ def test_an_interrupted_request_has_a_record_like_any_other(house: House) -> Non
 
 
 def test_positions_of_gateways_are_their_own(house: House) -> None:
-    load(house, position=5)
-    house.database.write_now(service.load, "other", [], store.Progress(9, 7), now=NOW)
+    load(house, position=5, open_from=5)
+    load(house, gateway="other", position=9, open_from=7)
     assert house.database.read_now(store.progress, GATEWAY) == store.Progress(5, 5)
     assert house.database.read_now(store.progress, "other") == store.Progress(9, 7)
     assert house.database.read_now(store.progress, "third") == store.Progress(0, 0)
@@ -224,14 +250,3 @@ def test_a_budget_that_was_deleted_is_not_told_of(house: House) -> None:
     load(house, entry)
     assert percents(house) == []
     assert house.balance(budget.account(NOW)).debits == 60
-
-
-def test_orphans_are_given_back_and_nothing_else(house: House) -> None:
-    house.hold("req_1", 50)
-    house.hold("req_2", 50)
-    load(house, settled(admitted("req_2"), micro=20))
-    count = house.database.write_now(service.void_orphans, ["req_1", "req_2", "req_unknown"], now=NOW)
-    assert count == 3
-    assert house.held() == []
-    assert house.balance(WALLET).debits == 20
-    house.check()

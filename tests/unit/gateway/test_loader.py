@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from surplus.gateway import jobs, store
+from surplus.gateway.books import LocalBooks
 from surplus.gateway.entries import Admitted, Settled, encode
 from surplus.gateway.jobs import Fsync, Loader
+from surplus.gateway.ports import Load, Loaded
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database, StoreUnavailable, metadata
 from surplus.kit.journal import Journal, JournalCorrupt, JournalDiscarded, Slots
 from surplus.metering.model import Outcome
+from tests.unit.gateway import loading
 from tests.unit.gateway.house import GATEWAY, House, drop
 from tests.unit.gateway.parts import admitted, settled
 
@@ -41,9 +44,7 @@ class Site:
         self.journal.close()
 
     def loader(self) -> Loader:
-        return Loader(
-            gateway=GATEWAY, database=self.house.database, journal=self.journal, clock=self.clock, gather_s=0.0
-        )
+        return loading.loader(self.journal, self.house.database, None, None, self.clock)
 
     async def restart(self) -> tuple[Loader, int]:
         """The next process: opens what is on disk, and recovers. Returns how many requests were interrupted."""
@@ -121,16 +122,15 @@ async def test_a_stop_after_every_entry_loads_everything_once(site: Site) -> Non
     site.check()
 
 
-class Unheard(Database):
-    """A store whose first commit is done and not heard of."""
+class Unheard(LocalBooks):
+    """Books whose first load is done and not heard of."""
 
-    def __init__(self, database: Database) -> None:
-        self._real, self._answers = database, False
+    answers = False
 
-    async def write(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        done = await self._real.write(function, *args, **kwargs)
-        if not self._answers:
-            self._answers = True
+    async def load(self, load: Load) -> Loaded:
+        done = await super().load(load)
+        if not self.answers:
+            self.answers = True
             raise StoreUnavailable("the answer was lost on its way")
         return done
 
@@ -140,12 +140,8 @@ async def test_a_batch_that_was_committed_and_not_heard_of_is_loaded_again_witho
     await site.restart()
     entries = story(site)
     site.write(*entries)
-    loader = Loader(
-        gateway=GATEWAY,
-        database=Unheard(site.house.database),
-        journal=site.journal,
-        clock=site.clock,
-        gather_s=0.0,
+    loader = loading.loader(
+        site.journal, site.house.database, Unheard(site.house.database, site.clock), None, site.clock
     )
     with pytest.raises(StoreUnavailable):
         await loader.load_batch()

@@ -14,13 +14,13 @@ import pytest
 from surplus.billing.budgets import Budget
 from surplus.billing.errors import UnknownPriceVersion
 from surplus.gateway.entries import encode
-from surplus.gateway.jobs import Loader
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from tests.unit.gateway import gateway_child as child
-from tests.unit.gateway.house import GATEWAY, House
+from tests.unit.gateway import loading
+from tests.unit.gateway.house import House
 from tests.unit.gateway.parts import NOW, admitted, settled
 
 
@@ -33,9 +33,7 @@ class Ruins:
     async def recover(self) -> int:
         """One start of the next process, up to the moment where it would listen."""
         journal, slots = child.open_journal(self.data)
-        loader = Loader(
-            gateway=GATEWAY, database=self.house.database, journal=journal, clock=ManualClock(NOW + 60), gather_s=0.0
-        )
+        loader = loading.loader(journal, self.house.database, None, None, ManualClock(NOW + 60))
         try:
             interrupted = await loader.recover(slots)
             assert (loader.lag_bytes, slots.in_use, slots.survivors()) == (0, 0, [])
@@ -104,10 +102,11 @@ async def test_a_slot_of_a_request_that_was_never_admitted_has_no_record(ruins: 
 
 
 async def test_holds_of_others_are_left_alone(ruins: Ruins) -> None:
-    ruins.house.hold("contract_1", 1000)
+    ruins.house.hold("contract_1", 1000, ref="contract_1")
+    ruins.house.hold("req_9", 1000, ref="gateway-other/req_9")
     ruins.leave()
     await ruins.recover()
-    assert ruins.house.held() == ["contract_1"]
+    assert sorted(ruins.house.held()) == ["contract_1", "req_9"]
 
 
 async def test_recovering_again_changes_nothing(ruins: Ruins) -> None:
@@ -125,9 +124,7 @@ async def test_a_crash_during_recovery_is_recovered_from(ruins: Ruins) -> None:
     ruins.house.hold("req_1", 1000)
     ruins.leave(admitted("req_1"), flight={"req_1": {"output": 5}})
     journal, slots = child.open_journal(ruins.data)
-    loader = Loader(
-        gateway=GATEWAY, database=ruins.house.database, journal=journal, clock=ManualClock(NOW), gather_s=0.0
-    )
+    loader = loading.loader(journal, ruins.house.database, None, None, ManualClock(NOW))
     (entry,) = (await loader._unsettled()).values()
     journal.append(encode(await loader._interrupted(entry, slots.survivors()[0])))
     slots.close()

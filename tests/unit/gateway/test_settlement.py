@@ -12,13 +12,14 @@ import pytest
 
 from surplus.gateway.entries import Admitted, Settled, decode, encode
 from surplus.gateway.limits import Limiter
-from surplus.gateway.settlement import Ending, Ledgered, Settlement
+from surplus.gateway.settlement import Ending, Settlement
 from surplus.identity.model import Limits
 from surplus.kit.clock import ManualClock
 from surplus.kit.journal import Journal, JournalFull, JournalUnavailable, Slots
 from surplus.kit.money import GRAINS_PER_MICRO
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
+from tests.unit.gateway.loading import ledgered
 from tests.unit.gateway.parts import NOW, admitted, dollars, settled
 
 LIMITS = Limits(rpm=5, tpm=100, concurrency=2)
@@ -33,7 +34,7 @@ class Desk:
         self.limiter = Limiter()
         self.rings = 0
         self.observed: list[tuple[Settled, int]] = []
-        self.ledgered = Ledgered(journal, self.ring, self)
+        self.ledgered = ledgered(journal, self.ring, self)
 
     def ring(self) -> None:
         self.rings += 1

@@ -22,6 +22,14 @@ Config = Annotated[
     Path | None,
     typer.Option(metavar="FILE", dir_okay=False, help="Settings; else DIR/surplus.toml where there is one."),
 ]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="postgresql://USER@HOST:PORT/NAME; else a SQLite file in DIR. Passwords: PGPASSWORD or ~/.pgpass.",
+    ),
+]
 
 
 class _Check(Protocol):
@@ -40,9 +48,10 @@ def serve(
     ] = None,
     port: Port = None,
     config: Config = None,
+    database: StoreUrl = None,
 ) -> None:
     """Run a server."""
-    raise typer.Exit(load(BOOTSTRAP).serve(data=data, host=host, port=port, config=config))
+    raise typer.Exit(load(BOOTSTRAP).serve(data=data, host=host, port=port, config=config, store_url=database))
 
 
 def demo(
@@ -57,12 +66,12 @@ def demo(
     raise typer.Exit(load(BOOTSTRAP).demo(data=data, port=port, once=once))
 
 
-def doctor(data: MaybeData = None, config: Config = None, as_json: Json = False) -> None:
+def doctor(data: MaybeData = None, config: Config = None, database: StoreUrl = None, as_json: Json = False) -> None:
     """Look for what is wrong, and say what to do.
 
     Checks this machine and, with --data, a server's data directory. Exits with 1 if anything failed.
     """
-    checks = cast("list[_Check]", load(BOOTSTRAP).doctor(data=data, config=config))
+    checks = cast("list[_Check]", load(BOOTSTRAP).doctor(data=data, config=config, store_url=database))
     failed = sum(check.state == "failed" for check in checks)
     if as_json:
         print_data([{field: getattr(check, field) for field in _FIELDS} for check in checks])

@@ -1,7 +1,8 @@
 """Opens the store and runs functions in transactions on database threads.
 
 Use-cases are plain functions of a session: a transaction costs one hop to a thread, whatever its number of statements,
-and nothing inside it can wait for a network. SQLite has one writer, so all writes go through one thread, in order.
+and nothing inside it can wait for a network. All writes of a process go through one thread, in order: SQLite has one
+writer, and on PostgreSQL it is the group, not the number of connections, that makes writing fast.
 """
 
 import asyncio
@@ -10,78 +11,70 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy import URL, Connection, Engine, exc
 
+from surplus.kit.db.dialect import Dialect
+from surplus.kit.db.postgres import PostgreSQL, parse
 from surplus.kit.db.session import ReadSession, WriteSession
-from surplus.kit.errors import Unavailable
+from surplus.kit.db.sqlite import SQLite
+from surplus.kit.errors import SurplusError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS = 4
-_FAULTS_OF_CALLERS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
-"""What the database rightly refuses; every other DatabaseError (locked, full, damaged) is the store failing us."""
-
-
-class StoreUnavailable(Unavailable):
-    """Our own database did not answer, is full, or is locked by someone else."""
-
-    code = "store_unavailable"
-
-
-def _sqlite_engine(path: Path, *, readonly: bool) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite+pysqlite", database=str(path)),
-        poolclass=NullPool,
-        hide_parameters=True,  # they are what customers sent, and errors end up in logs
-        connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 10.0},
-    )
-
-    def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        # WAL lets readers go on beside the writer; FULL makes a commit survive a power cut, which money needs.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
-            cursor.execute(f"PRAGMA {pragma}")
-        if readonly:
-            cursor.execute("PRAGMA query_only=ON")
-        cursor.close()
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
-
-    event.listen(engine, "connect", configure)
-    event.listen(engine, "begin", begin)
-    return engine
+READERS: Final = 4
 
 
 class Database:
     """One store. `read` and `write` are the only places where a transaction begins and ends."""
 
-    def __init__(self, path: Path) -> None:
-        """Open (and create, if missing) the SQLite file at `path`. Raises StoreUnavailable if it cannot be opened."""
-        self.path = path
-        self._write_engine = _sqlite_engine(path, readonly=False)
-        self._read_engine = _sqlite_engine(path, readonly=True)
+    def __init__(self, location: Path | URL | str) -> None:
+        """Open the SQLite file at a path (created, if missing), or the PostgreSQL database at a URL (it has to exist).
+
+        Raises StoreUnavailable if it cannot be opened, BadSetting for a text that is no such URL.
+        """
+        self.location = parse(location) if isinstance(location, str) else location
+        self._dialect = _dialect(self.location)
+        self._write_engine = self._dialect.engine(readonly=False)
+        self._read_engine = self._dialect.engine(readonly=True)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="surplus-write")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="surplus-read")
         self._local = threading.local()
-        self._open: list[Connection] = []
-        self._writer.submit(self._connection, self._write_engine, "write").result()
+        self._open: set[Connection] = set()
+        try:
+            self._writer.submit(self._connection, self._write_engine, "write").result()
+        except SurplusError:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """What messages and logs call it; it holds no password."""
+        return self._dialect.name
 
     def _connection(self, engine: Engine, name: str) -> Connection:
         connection: Connection | None = getattr(self._local, name, None)
+        if connection is not None and not self._dialect.idle(connection):
+            self._drop(name)
+            connection = None
         if connection is None:
             try:
                 connection = engine.connect()
             except exc.DBAPIError as error:
-                raise _unavailable(self.path, error) from error
+                raise self._dialect.translate(error) or error from error
             setattr(self._local, name, connection)
-            self._open.append(connection)
+            self._open.add(connection)
         return connection
+
+    def _drop(self, name: str) -> None:
+        """Forget this thread's connection: the next transaction opens another."""
+        connection: Connection = getattr(self._local, name)
+        delattr(self._local, name)
+        self._open.discard(connection)
+        connection.invalidate()
+        connection.close()
 
     @contextmanager
     def _transaction(self, engine: Engine, name: str) -> Generator[Connection]:
@@ -89,10 +82,13 @@ class Database:
         try:
             with connection.begin():
                 yield connection
-        except _FAULTS_OF_CALLERS:
-            raise
-        except exc.DatabaseError as error:
-            raise _unavailable(self.path, error) from error
+        except exc.DBAPIError as error:
+            seen = self._dialect.translate(error)
+            if seen is None:
+                raise
+            if not self._dialect.survives(seen):
+                self._drop(name)
+            raise seen from error
 
     def _write(self, function: Callable[[WriteSession], T]) -> T:
         with self._transaction(self._write_engine, "write") as connection:
@@ -105,6 +101,8 @@ class Database:
     async def write(self, function: Callable[Concatenate[WriteSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(session, ...)` in one write transaction: committed when it returns, undone when it raises.
 
+        Raises StoreUnavailable if the store failed. Where it failed in the commit itself nobody knows whether that
+        happened, so nothing is tried again here: what is written again has to be known by its key.
         If the caller is cancelled, a transaction that has begun goes on and one that has not never begins.
         """
         return await asyncio.wrap_future(self._writer.submit(self._write, lambda s: function(s, *args, **kwargs)))
@@ -131,10 +129,11 @@ class Database:
         return self._readers.submit(work).result()
 
     def migrate(self, run: Callable[[Connection], None]) -> None:
-        """Run schema changes on the write connection in one transaction."""
+        """Run schema changes on the write connection in one transaction, while no other process does."""
 
         def work() -> None:
             with self._transaction(self._write_engine, "write") as connection:
+                self._dialect.begin_migration(connection)
                 run(connection)
 
         self._writer.submit(work).result()
@@ -150,6 +149,5 @@ class Database:
         self._read_engine.dispose()
 
 
-def _unavailable(path: Path, error: exc.DBAPIError) -> StoreUnavailable:
-    message = f"the database {path.name} did not do what was asked ({error.orig}); check its disk and `surplus doctor`"
-    return StoreUnavailable(message, retry_after_s=1)
+def _dialect(location: Path | URL) -> Dialect:
+    return PostgreSQL(location) if isinstance(location, URL) else SQLite(location)

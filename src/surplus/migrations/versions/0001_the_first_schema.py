@@ -7,6 +7,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+compatible_from = "0001"
 
 
 def upgrade() -> None:
@@ -51,7 +52,7 @@ def upgrade() -> None:
         "identity_organization",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=80), nullable=False),
-        sa.Column("name_key", sa.String(length=80), nullable=False),
+        sa.Column("name_key", sa.String(length=160), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_identity_organization")),
         sa.UniqueConstraint("name_key", name=op.f("uq_identity_organization_name_key")),
@@ -69,6 +70,12 @@ def upgrade() -> None:
         sa.Column("consumer", sa.String(length=60), nullable=False),
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.PrimaryKeyConstraint("consumer", name=op.f("pk_kit_outbox_cursor")),
+    )
+    op.create_table(
+        "kit_schema",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("compatible_from", sa.String(length=40), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_kit_schema")),
     )
     op.create_table(
         "kit_revision",
@@ -221,7 +228,8 @@ def upgrade() -> None:
         sa.Column("first_token_at", sa.Float(), nullable=True),
         sa.Column("ended_at", sa.Float(), nullable=False),
         sa.Column("engine_request_id", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_metering_record")),
+        sa.PrimaryKeyConstraint("id", "started_at", name=op.f("pk_metering_record")),
+        postgresql_partition_by="RANGE (started_at)",
     )
     with op.batch_alter_table("metering_record", schema=None) as batch_op:
         batch_op.create_index("ix_metering_record_org_started_at_id", ["org", "started_at", "id"], unique=False)
@@ -258,7 +266,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("org", sa.String(length=40), nullable=False),
         sa.Column("email", sa.String(length=254), nullable=False),
-        sa.Column("email_key", sa.String(length=254), nullable=False),
+        sa.Column("email_key", sa.String(length=508), nullable=False),
         sa.Column("role", sa.String(length=20), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["org"], ["identity_organization.id"], name=op.f("fk_identity_member_org")),
@@ -270,7 +278,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("org", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=80), nullable=False),
-        sa.Column("name_key", sa.String(length=80), nullable=False),
+        sa.Column("name_key", sa.String(length=160), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["org"], ["identity_organization.id"], name=op.f("fk_identity_project_org")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_identity_project")),
@@ -345,6 +353,7 @@ def downgrade() -> None:
     op.drop_table("ledger_batch")
     op.drop_table("ledger_account")
     op.drop_table("kit_revision")
+    op.drop_table("kit_schema")
     op.drop_table("kit_outbox_cursor")
     op.drop_table("kit_outbox")
     op.drop_table("identity_organization")

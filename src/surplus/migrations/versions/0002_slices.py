@@ -13,6 +13,7 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+compatible_from = "0002"  # earlier servers do not know the entries of slices
 
 
 def upgrade() -> None:

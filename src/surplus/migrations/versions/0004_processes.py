@@ -13,6 +13,7 @@ revision = "0004"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+compatible_from = "0002"
 
 
 def upgrade() -> None:
