@@ -49,7 +49,10 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A backup of the books as they were at `taken_at` (ISO 8601, UTC), by the `version` of the program."""
+    """A backup of the books as they were at `taken_at` (ISO 8601, UTC), by the `version` of the program.
+
+    The journals of `other_gateways` are on other machines, and no part of it.
+    """
 
     format: int
     version: str
@@ -58,6 +61,7 @@ class Manifest(msgspec.Struct, frozen=True):
     head: Head
     journal: JournalSpan
     counts: Counts
+    other_gateways: tuple[str, ...]
     files: dict[str, Stored]
 
 

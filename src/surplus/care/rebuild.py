@@ -5,7 +5,7 @@ from pathlib import Path
 
 from surplus import bootstrap
 from surplus.care.errors import CareError
-from surplus.care.inspection import check_schema
+from surplus.care.inspection import open_books
 from surplus.gateway import agreement
 from surplus.kit.db import Database
 from surplus.kit.journal import exclusive
@@ -22,17 +22,17 @@ class Rebuilt:
     after: Verification | None
 
 
-def rebuild(data: Path) -> Rebuilt:
+def rebuild(data: Path, *, store_url: str | None = None) -> Rebuilt:
     """Replay the log of the stopped server on `data`, in one transaction: all or nothing.
 
-    Raises JournalLocked while a server runs, LedgerBroken if the log itself is unsound, CareError.
+    `store_url` is the server's `--database`. Raises JournalLocked while a server runs on `data`, CareError, and
+    LedgerBroken if the log itself is unsound.
     """
-    if not (data / bootstrap.DATABASE).exists():
-        raise CareError(f"{data} has no {bootstrap.DATABASE}, so it is no server's data directory; check --data")
+    if not data.is_dir():
+        raise CareError(f"there is no {data}; check --data")
     with exclusive(data / bootstrap.JOURNAL):
-        database = Database(data / bootstrap.DATABASE)
+        database = open_books(data, store_url)
         try:
-            check_schema(database)
             before = _verify(database)
             if before.ok:
                 return Rebuilt(before, None)
