@@ -5,7 +5,7 @@ PY := .venv/bin/python
 UV := .boot/bin/uv
 JOBS ?= 2
 
-.PHONY: help setup demo test check lint types unit rest bench lock docs clean
+.PHONY: help setup demo test postgresql check lint types unit rest bench lock docs clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -26,7 +26,11 @@ setup: .venv/.ready  ## install everything into .venv
 demo: setup  ## the main job: a server, two customers, real answers, exact bills (ARGS=--once to end by itself)
 	@.venv/bin/surplus demo $(ARGS)
 
-test: check rest  ## all tests
+test: postgresql check rest  ## all tests; they start a PostgreSQL of their own
+
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+	  echo "the tests need PostgreSQL's programs, 14 or later; on Debian and Ubuntu: apt-get install postgresql"; exit 1; }
 
 check: lint types unit  ## the fast part, under a minute: form, types, unit, database and property tests
 

@@ -80,7 +80,7 @@ class Cluster:
             raise
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it answers. From the main thread: it ends with the thread that started it."""
         options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         place = ["-D", self.folder / "data", "-k", self.folder, "-p", str(self.port)]
         with self.log.open("ab") as log:

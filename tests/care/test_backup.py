@@ -54,7 +54,8 @@ def test_a_backup_says_what_it_is_of(tmp_path: Path, shop: Shop) -> None:
     found = shop.database.read_now(ledger.head)
     progress = shop.database.read_now(gateway.progress, GATEWAY)
     assert (manifest.head.seq, manifest.head.hash) == (found.last_seq, found.hash)
-    assert (manifest.journal.loaded, manifest.journal.end) == (progress.position, shop.journal.end)
+    span = manifest.journals["journal"]
+    assert (span.loaded, span.end) == (progress.position, shop.journal.end)
     assert (manifest.counts.to_load, manifest.counts.in_flight, manifest.counts.organizations) == (2, 1, 2)
     assert manifest.taken_at == "2026-11-21T09:00:00Z"
     names = {"surplus.db", "surplus.toml", "journal/slots"}
@@ -144,7 +145,7 @@ def test_requests_between_the_two_looks_are_left_out_whole(tmp_path: Path, shop:
 def test_a_backup_of_an_idle_server_without_a_journal_yet(tmp_path: Path) -> None:
     bootstrap.open_store(tmp_path / "data").close()
     manifest = back_up(tmp_path / "data", tmp_path / "backup", with_key=False, clock=ManualClock())
-    assert (manifest.head.seq, manifest.journal.end) == (0, 0)
+    assert (manifest.head.seq, manifest.journals) == (0, {})
     restore(tmp_path / "backup", tmp_path / "restored", clock=ManualClock())
     asyncio.run(_start(tmp_path / "restored"))
 

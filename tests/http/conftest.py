@@ -1,7 +1,7 @@
 """Servers for tests: a control plane over a real database, and whole servers with engines behind them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +42,37 @@ def store_kind() -> str:
     return "sqlite"
 
 
-@pytest.fixture(scope="module")
-def store_url(store_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """What a server gets as its store.url: nothing, or a fresh PostgreSQL database."""
+@contextmanager
+def _address(store_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """What a server gets as its store.url: nothing, or an empty PostgreSQL database."""
     if store_kind == "sqlite":
         yield ""
         return
     stores: PostgresStores = request.getfixturevalue(store_kind)
     place = stores.empty()
-    yield place.set(drivername="postgresql").render_as_string(hide_password=False)
+    yield stores.cluster.text(str(place.database))
     stores.forget(place)
+
+
+@pytest.fixture(scope="module")
+def module_store_url(store_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    with _address(store_kind, request) as address:
+        yield address
+
+
+@pytest.fixture
+def store_url(store_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    with _address(store_kind, request) as address:
+        yield address
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def live(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store_url: str
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, module_store_url: str
 ) -> AsyncIterator[Live]:
     """One real server for all tests of a module, under the module's SETTINGS; its books are right in the end."""
     settings: Settings = getattr(request.module, "SETTINGS", quick())
-    settings = msgspec.structs.replace(settings, store=Store(url=store_url))
+    settings = msgspec.structs.replace(settings, store=Store(url=module_store_url))
     async with running(tmp_path_factory.mktemp("server"), settings) as server:
         yield server
         verdict = await server.verify()

@@ -1,6 +1,7 @@
 """A real server in the test's event loop, and shops in it: customers, keys, prices, and engines that can misbehave."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Live:
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.server.edge.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
@@ -118,8 +119,8 @@ class Live:
 
 
 @asynccontextmanager
-async def running(data: Path, settings: Settings) -> AsyncIterator[Live]:
-    """A server on a data directory, from its start to the end of its drain."""
+async def running(data: Path, settings: Settings, *, verify: ssl.SSLContext | bool = True) -> AsyncIterator[Live]:
+    """A server on a data directory, from its start to the end of its drain; `verify`: whom to believe, over TLS."""
     database = bootstrap.open_store(data, settings.store.url)
     bootstrap.ensure_operator(database, IDS, data, CLOCK.now())
     server = await bootstrap.build(settings, data, database, {})
@@ -128,15 +129,15 @@ async def running(data: Path, settings: Settings) -> AsyncIterator[Live]:
         live = Live(server, sock.getsockname()[1], data)
         task = asyncio.create_task(bootstrap.run(server, sock, stop))
         try:
-            await _answers(live, task)
+            await _answers(live, task, verify)
             yield live
         finally:
             stop.set()
             await task
 
 
-async def _answers(live: Live, task: asyncio.Task[None]) -> None:
-    async with httpx.AsyncClient(base_url=live.root) as client:
+async def _answers(live: Live, task: asyncio.Task[None], verify: ssl.SSLContext | bool) -> None:
+    async with httpx.AsyncClient(base_url=live.root, verify=verify) as client:
         async with asyncio.timeout(PATIENCE_S):
             while not task.done():
                 try:

@@ -25,7 +25,7 @@ from tests.http.harness import CLOCK
 from tests.http.holding import admissions, check_charges
 from tests.upstream import FaultyUpstream
 
-START_S = 10
+START_S = 30
 END_S = 30
 _ADDRESS = re.compile(r"at (http://\S+)")
 
@@ -53,7 +53,7 @@ class Process:
 
     async def ready(self) -> None:
         """Wait until it says that it is ready; fails after START_S."""
-        async with httpx.AsyncClient(base_url=self.url) as client, asyncio.timeout(START_S):
+        async with httpx.AsyncClient(base_url=self.url, timeout=START_S) as client, asyncio.timeout(START_S):
             while True:
                 try:
                     if (await client.get("/readyz")).status_code == 200:
@@ -69,12 +69,12 @@ class Process:
             return await self.handle.wait()
 
 
-async def launch(data: Path, log: Path, **environment: str) -> asyncio.subprocess.Process:
+async def launch(data: Path, log: Path, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
     """Start `surplus serve` on a free port."""
     with log.open("ab") as stderr:
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "surplus", "serve", "--data", str(data), "--port", "0"),
+            *("-m", "surplus", "serve", "--data", str(data), "--port", "0", *arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             env={**os.environ, **environment},

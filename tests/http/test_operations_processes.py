@@ -63,8 +63,8 @@ class Call:
 
 
 @contextmanager
-def _books(data: Path) -> Iterator[Books]:
-    database = Database(data / bootstrap.DATABASE)
+def _books(data: Path, store_url: str = "") -> Iterator[Books]:
+    database = Database(store_url or data / bootstrap.DATABASE)
     try:
         yield Books(database, data)
     finally:
@@ -100,12 +100,12 @@ async def _load(process: Process, customer: Customer, upstream: FaultyUpstream) 
     return calls, running
 
 
-@pytest.mark.parametrize("engine", ["openai", "vllm"])
-async def test_b9_a_drain_under_load_loses_no_stream_and_no_record(tmp_path: Path, engine: str) -> None:
-    data = tmp_path / "data"
+@pytest.mark.parametrize(("engine", "store_kind"), [("openai", "sqlite"), ("vllm", "sqlite"), ("vllm", "postgres")])
+async def test_b9_a_drain_under_load_loses_no_stream_and_no_record(tmp_path: Path, engine: str, store_url: str) -> None:
+    data, store = tmp_path / "data", {"SURPLUS_STORE_URL": store_url}
     async with FaultyUpstream() as upstream:
         upstream.always(Fault.Answer(TOKENS), Fault.Paced(0.01))
-        async with serving(data) as process:
+        async with serving(data, **store) as process:
             customer = await furnish(process, upstream, engine, "tiny")
             calls, running = await _load(process, customer, upstream)
             assert await process.end(signal.SIGTERM) == 0
@@ -115,41 +115,44 @@ async def test_b9_a_drain_under_load_loses_no_stream_and_no_record(tmp_path: Pat
     for call in calls:
         assert call.status == 200
         assert (read_stream(call.body).tokens if call.stream else TOKENS) == TOKENS
-    with _books(data) as books:
+    with _books(data, store_url) as books:
         records = _check(books, customer)
     assert set(records) == {call.request for call in calls}
     assert {record.outcome for record in records.values()} == {Outcome.COMPLETED}
     assert sum(record.usage.output for record in records.values()) == sum(generations.values())
 
 
-@pytest.mark.parametrize("engine", ["openai", "vllm", "llama-server"])
+@pytest.mark.parametrize(
+    ("engine", "store_kind"),
+    [("openai", "sqlite"), ("vllm", "sqlite"), ("llama-server", "sqlite"), ("openai", "postgres")],
+)
 async def test_b7_killed_under_load_every_request_has_one_record_and_no_hold_remains(
-    tmp_path: Path, engine: str
+    tmp_path: Path, engine: str, store_url: str
 ) -> None:
     """Twice, on the same books: what was settled is exact; what was cut off has a record of what was delivered."""
-    data = tmp_path / "data"
+    data, store = tmp_path / "data", {"SURPLUS_STORE_URL": store_url}
     async with FaultyUpstream() as upstream:
         upstream.always(Fault.Answer(TOKENS), Fault.Paced(0.02))
-        async with serving(data) as process:
+        async with serving(data, **store) as process:
             customer = await furnish(process, upstream, engine, "tiny")
             finished = Call(stream=True)
             await finished.run(process.url, customer, "/chat/completions")
             first, running = await _load(process, customer, upstream)
             await process.end(signal.SIGKILL)
             await running
-        async with serving(data) as process:
+        async with serving(data, **store) as process:
             await available(process, customer.model)
             second, running = await _load(process, customer, upstream)
             await process.end(signal.SIGKILL)
             await running
-        async with serving(data) as process:
+        async with serving(data, **store) as process:
             await available(process, customer.model)
             after = Call(stream=False)
             await after.run(process.url, customer, "/chat/completions")
             assert await process.end(signal.SIGTERM) == 0
         seen = len(upstream.generations)
         truth = upstream.usage
-    with _books(data) as books:
+    with _books(data, store_url) as books:
         records = _check(books, customer)
     assert len(records) == seen
     for whole in (finished, after):

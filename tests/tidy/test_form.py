@@ -20,7 +20,8 @@ UNDONE = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 FILE_NAME = re.compile(r"`([a-z_]+(?:/[a-z_]+)*\.py)`")
 
 BY_NAME_WHEN_CALLED = {
-    "bootstrap.py",  # a part that most servers never need, and the commands that look at a server from inside
+    "bootstrap/__init__.py",  # the commands that look at a server from inside
+    "bootstrap/parts.py",  # parts that some servers, or some of their processes, never need
     "cli/local.py",  # serve, demo, doctor and care of the books: the others start without the server
     "cli/session.py",  # the HTTP client is half of what a command would take to start
 }

@@ -15,6 +15,7 @@ from surplus.gateway import surface
 from surplus.identity import errors as identity
 from surplus.kit import errors as kit
 from surplus.kit.db import StoreUnavailable
+from surplus.kit.edge import errors as edge
 from surplus.kit.errors import SurplusError
 from surplus.kit.journal import errors as journal
 from tools.reference.markdown import code, document, first_paragraph, table
@@ -40,6 +41,7 @@ _NOT_IMPORTED: Final = ("surplus.__main__", "surplus.migrations", "surplus.servi
 """Modules that do something when they are imported; they define no errors."""
 
 SURFACE: Final[Sequence[SurplusError]] = (
+    edge.Unreadable(""),
     gateway.BadBody(""),
     gateway.ContextTooLong(""),
     gateway.UpstreamRefused(""),
@@ -51,8 +53,12 @@ SURFACE: Final[Sequence[SurplusError]] = (
     gateway.ModelNotFound(""),
     kit.NotFound(""),
     kit.MethodNotAllowed(""),
+    kit.TooSlow(""),
     gateway.BodyTooLarge(""),
+    kit.UrlTooLong(""),
+    kit.HeadTooLarge(""),
     kit.Limited(""),
+    edge.TooManyConnections(""),
     gateway.BudgetInFlight(""),
     gateway.BudgetSpent(""),
     gateway.UpstreamLimited(""),
@@ -61,6 +67,7 @@ SURFACE: Final[Sequence[SurplusError]] = (
     Unpriced(""),
     gateway.NoCapacity(""),
     gateway.Draining(""),
+    edge.ConnectionsFull(""),
     gateway.JournalBehind(0),
     gateway.BooksUnchecked(""),
     gateway.LedgerViolation(""),

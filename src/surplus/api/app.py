@@ -17,7 +17,6 @@ def create_api(deps: ApiDeps) -> FastAPI:
     """The ASGI application of everything but `/v1`. It answers no CORS requests and sets no cookies."""
     app = FastAPI(
         title=openapi.TITLE,
-        version=deps.version,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Security
+from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from surplus.api.deps import Deps
@@ -10,6 +10,7 @@ from surplus.app import callers
 from surplus.app.callers import Caller
 from surplus.identity.errors import InvalidKey
 from surplus.identity.model import Action, Key
+from surplus.kit.edge import claim
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -33,9 +34,11 @@ class _Holder:
     def __init__(self, action: Action | None) -> None:
         self._action = action
 
-    async def __call__(self, deps: Deps, credentials: Credentials) -> Key:
+    async def __call__(self, request: Request, deps: Deps, credentials: Credentials) -> Key:
         token = token_of(credentials)
-        return await deps.read(callers.authenticate, token, self._action, now=deps.clock.now())
+        key = await deps.read(callers.authenticate, token, self._action, now=deps.clock.now())
+        claim(request.scope, key.id)
+        return key
 
 
 class _Inside:
@@ -45,17 +48,28 @@ class _Inside:
         self._action = action
 
     async def __call__(
-        self, deps: Deps, credentials: Credentials, org: Annotated[str, Path(description="Its name or id.")]
+        self,
+        request: Request,
+        deps: Deps,
+        credentials: Credentials,
+        org: Annotated[str, Path(description="Its name or id.")],
     ) -> Caller:
         token = token_of(credentials)
-        return await deps.read(callers.inside, token, org, self._action, now=deps.clock.now())
+        caller = await deps.read(callers.inside, token, org, self._action, now=deps.clock.now())
+        claim(request.scope, caller.key.id)
+        return caller
 
 
 async def _over_key(
-    deps: Deps, credentials: Credentials, key: Annotated[str, Path(description="The key's id, `key_…`.")]
+    request: Request,
+    deps: Deps,
+    credentials: Credentials,
+    key: Annotated[str, Path(description="The key's id, `key_…`.")],
 ) -> tuple[Key, Key]:
     token = token_of(credentials)
-    return await deps.read(callers.over_key, token, key, Action.MANAGE_ORG, now=deps.clock.now())
+    found = await deps.read(callers.over_key, token, key, Action.MANAGE_ORG, now=deps.clock.now())
+    claim(request.scope, found[0].id)
+    return found
 
 
 AnyKey = Annotated[Key, Depends(_Holder(None))]

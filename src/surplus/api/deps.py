@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from surplus.gateway.standing import Standing
+from surplus.gateway.worker.standing import WorkerStanding
 from surplus.kit.clock import Clock
 from surplus.kit.db import Database, ReadSession, WriteSession
 from surplus.kit.errors import SurplusError
@@ -28,7 +29,7 @@ class ApiDeps:
 
     `refresh` brings the caches of the data plane up to date. `not_ready` says why the server should get no requests
     now, with nothing if it should. `standing` is what is known of the books; `verify` checks them all. Without a
-    `registry` there is no `/metrics`.
+    `registry` there is no `/metrics`. `workers` are the processes that take requests, where there are others than this.
     """
 
     database: Database
@@ -43,6 +44,7 @@ class ApiDeps:
     journal_lag_bytes: Callable[[], int]
     registry: CollectorRegistry | None
     version: str
+    workers: Callable[[], Sequence[WorkerStanding]] = tuple
 
     async def read(self, function: Callable[Concatenate[ReadSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a use-case that only reads."""

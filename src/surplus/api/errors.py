@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
+from surplus.api.wording import answer
 from surplus.kit.errors import BadRequest, MethodNotAllowed, NotFound, SurplusError, TooLarge
-from surplus.wire.errors import ErrorAnswer, ErrorBody
+from surplus.wire.errors import ErrorAnswer
 
 log: Final = logging.getLogger(__name__)
 
-RETRY_AFTER_MAX_S: Final = 60
 PROBLEMS_MAX: Final = 10
 UNEXPECTED: Final = "something failed on our side that should not; tell the operator the id in x-request-id"
 _MEANING: Final = {
@@ -41,17 +41,6 @@ def declared(*more: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in statuses}
 
 
-def answer(error: SurplusError, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The answer that tells a caller about an error."""
-    body = ErrorBody(message=error.message, code=error.code, param=error.param, detail=dict(error.detail))
-    sent = dict(headers or {})
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        sent["www-authenticate"] = "Bearer"
-    if error.retry_after_s is not None and error.retryable is not False:
-        sent["retry-after"] = str(min(RETRY_AFTER_MAX_S, max(1, round(error.retry_after_s))))
-    return JSONResponse(ErrorAnswer(error=body).model_dump(), error.status, sent)
-
-
 def install(app: FastAPI) -> None:
     """Have all errors that have a name answered here. Those without one end in `middleware.Edge`."""
     app.exception_handlers[SurplusError] = _named
@@ -59,7 +48,7 @@ def install(app: FastAPI) -> None:
     app.exception_handlers[RequestValidationError] = _invalid
 
 
-async def _named(request: Request, error: Exception) -> JSONResponse:
+async def _named(request: Request, error: Exception) -> Response:
     assert isinstance(error, SurplusError)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         fields = {"request": request.state.request_id, "code": error.code, "why": error.message}
@@ -67,7 +56,7 @@ async def _named(request: Request, error: Exception) -> JSONResponse:
     return answer(error)
 
 
-async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
+async def _of_the_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     match error.status_code:
@@ -82,7 +71,7 @@ async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
     return answer(named, error.headers)
 
 
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _invalid(_request: Request, error: Exception) -> Response:
     """A body or parameter that does not fit its schema. What was sent is not repeated: it may be a secret."""
     assert isinstance(error, RequestValidationError)
     problems = [_problem(one) for one in error.errors()[:PROBLEMS_MAX]]

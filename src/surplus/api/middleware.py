@@ -18,6 +18,14 @@ log: Final = logging.getLogger(__name__)
 BODY_MAX_BYTES: Final = 256 * 1024
 """Far above any body of the control plane; bodies are read before the caller is known."""
 
+_PRIVATE: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""What an answer that is not a page says to a browser that was made to open it; pages say it for themselves."""
+
 
 class Edge:
     """Gives each request an id, and its answer the headers that all answers have; reads no body beyond the limit."""
@@ -42,7 +50,9 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *extra]
+                own = list(message.get("headers", ()))
+                names = {name for name, _ in own}
+                message["headers"] = [*own, *extra, *(each for each in _PRIVATE if each[0] not in names)]
             await send(message)
 
         try:

@@ -10,6 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 VERSION: Final = "3.0.3"
+API_VERSION: Final = "1"
+"""Of what the document describes. Which version runs is told to the operator alone, by `/api/status`."""
 TITLE: Final = "Surplus control plane"
 DESCRIPTION: Final = """Organizations, keys, money, usage, models and deployments of one Surplus server.
 
@@ -29,7 +31,7 @@ def operation_id(route: APIRoute) -> str:
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of every route of `app`."""
     found = get_openapi(
-        title=TITLE, version=app.version, openapi_version=VERSION, description=DESCRIPTION, routes=app.routes
+        title=TITLE, version=API_VERSION, openapi_version=VERSION, description=DESCRIPTION, routes=app.routes
     )
     for path in found["paths"].values():
         for operation in path.values():

@@ -9,6 +9,7 @@ from surplus.billing import budgets as billing_budgets
 from surplus.billing.rating import PriceSheet, TokenClass
 from surplus.billing.statements import Statement
 from surplus.gateway.processes import Standing
+from surplus.gateway.worker.standing import WorkerStanding
 from surplus.identity import model as identity
 from surplus.kit.clock import iso
 from surplus.kit.money import format_dollars, format_price
@@ -27,6 +28,7 @@ from surplus.wire import (
     organizations,
     prices,
     projects,
+    status,
     usage,
 )
 
@@ -232,10 +234,22 @@ def replica(found: Replica, monotonic: float) -> deployments.Replica:
         deployment=found.deployment.id,
         model=found.deployment.model,
         state=found.state.value,
-        in_flight=found.in_flight,
+        in_flight=found.in_flight + sum(found.elsewhere.values()),
         breaker=found.breaker.state(monotonic).value,
         restarts=found.restarts,
         error=found.error,
+    )
+
+
+def worker(found: WorkerStanding) -> status.Worker:
+    """A process that takes requests."""
+    return status.Worker(
+        number=found.number,
+        pid=found.pid,
+        ready=found.ready,
+        why=found.why,
+        in_flight=found.in_flight,
+        journal_lag_bytes=found.journal_lag_bytes,
     )
 
 

@@ -36,7 +36,6 @@ _LANDING: Final = Template("""<!doctype html>
 <li>Control plane: <a href="/api/docs">its document</a>, also as <a href="/api/openapi.json">OpenAPI</a></li>
 <li>For operators: <a href="/healthz">alive</a>, <a href="/readyz">ready</a>, <a href="/metrics">metrics</a></li>
 </ul>
-<p>Version $version</p>
 </body>
 </html>
 """)
@@ -67,7 +66,7 @@ def _headers(policy: str) -> dict[str, str]:
 async def landing(request: Request) -> HTMLResponse:
     """Where everything is."""
     base = escape(str(request.base_url))
-    page = _LANDING.substitute(style=_STYLE, base=base, version=escape(request.app.version))
+    page = _LANDING.substitute(style=_STYLE, base=base)
     return HTMLResponse(page, headers=_headers(f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'"))
 
 

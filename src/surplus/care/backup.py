@@ -2,9 +2,9 @@
 
 The journal says more than the database, and the database must never say more than the journal. What makes the pair one:
 
-1. The slots of requests in flight are read, then the journal is pinned and its end C is noted, then the database's
-   snapshot begins. Every hold was committed before its request was written to the journal, so the snapshot has the hold
-   of every request up to C.
+1. The slots of requests in flight are read, then the journal is pinned and its end C is noted (of several workers, each
+   journal), then the database's snapshot begins. Every hold was committed before its request was written to the
+   journal, so the snapshot has the hold of every request up to C.
 2. The snapshot says up to where it has the journal, P, and from where on it needs it. The copy of the journal ends at
    the later of C and P, so it covers what the database has and leads to nothing that the database cannot charge.
 
@@ -13,7 +13,8 @@ A server that starts on the copy finds what a server finds after `kill -9` at th
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,7 +22,7 @@ from typing import Any, Final, TypeVar
 from surplus import __version__, bootstrap
 from surplus.care import manifest as manifests
 from surplus.care.errors import CareError
-from surplus.care.inspection import SoundStore, check_file, check_journal, check_store, counts, open_books
+from surplus.care.inspection import SoundStore, check_file, check_journals, check_store, journals, open_books
 from surplus.care.manifest import Manifest
 from surplus.gateway import store as gateway
 from surplus.kit.clock import Clock, iso
@@ -32,9 +33,7 @@ from surplus.kit.journal import JournalDiscarded, Pinned, pinned
 T = TypeVar("T")
 
 DUMP: Final = "surplus.dump"
-SLOTS: Final = f"{bootstrap.JOURNAL}/slots"
-NAME: Final = f"{bootstrap.JOURNAL}/{bootstrap.GATEWAY}"
-LOCK: Final = f"{bootstrap.JOURNAL}/lock"
+SLOTS: Final = "slots"
 _TRIES: Final = 3
 
 
@@ -64,10 +63,13 @@ def back_up(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was noted on the database's snapshot; `sound` where the copy itself cannot be opened and looked at."""
+    """What was noted on the database's snapshot: how far it has each journal, and where the copy of each has to end.
 
-    progress: gateway.Progress
-    end: int
+    `sound` is there where the copy of the database cannot be opened and looked at.
+    """
+
+    progress: dict[str, gateway.Progress]
+    ends: dict[str, int]
     sound: SoundStore | None
 
 
@@ -77,66 +79,71 @@ class _Backup:
         self._data = data
         self._folder = folder
         self._clock = clock
-        self._name = bootstrap.known_gateway(data / bootstrap.JOURNAL)
+        self._journals: dict[str, Path] = {}
         self._file = bootstrap.DATABASE if is_file(database) else DUMP
         self._taken_at = 0.0
+        self._sound: SoundStore | None = None
 
     def take(self, *, with_key: bool) -> Manifest:
-        seen = self._copy_books()
+        self._copy_books()
         for name in (bootstrap.SETTINGS_FILE, *([bootstrap.OPERATOR_KEY] if with_key else [])):
             if (self._data / name).exists():
                 manifests.copy_private(self._data / name, self._folder / name)
             elif name == bootstrap.OPERATOR_KEY:
                 raise CareError(f"there is no {self._data / name} to copy; leave --with-operator-key out")
-        return self._seal(seen)
+        return self._seal()
 
-    def _copy_books(self) -> _Seen:
-        """Database, journal and slots."""
+    def _copy_books(self) -> None:
+        """Database, journals and slots."""
         for left in reversed(range(_TRIES)):
             self._folder.mkdir(mode=0o700)
-            slots = self._data / SLOTS
-            in_flight = slots.read_bytes() if slots.exists() else None
+            self._journals = journals(self._data)
+            in_flight = {folder: _bytes(folder / SLOTS) for folder in self._journals.values()}
             try:
-                with pinned(self._data / bootstrap.JOURNAL) as journal:
-                    seen = self._copy_pair(journal)
-            except JournalDiscarded:  # a segment came and went between two looks at the folder
+                with ExitStack() as stack:
+                    held = {name: stack.enter_context(pinned(folder)) for name, folder in self._journals.items()}
+                    self._copy_together(held)
+            except JournalDiscarded:  # what is copied came or went between two looks at it
                 if not left:
                     raise
                 shutil.rmtree(self._folder)
                 continue
-            if in_flight is not None:
-                manifests.write_private(self._folder / SLOTS, in_flight)
-            if (self._data / NAME).exists():
-                manifests.copy_private(self._data / NAME, self._folder / NAME)
-            return seen
-        raise AssertionError("the last try returns or raises")
+            for folder, slots in in_flight.items():
+                for name, content in ((SLOTS, slots), (bootstrap.GATEWAY, _bytes(folder / bootstrap.GATEWAY))):
+                    if content is not None:
+                        manifests.write_private(self._folder / folder.name / name, content)
+            return
 
-    def _copy_pair(self, journal: Pinned) -> _Seen:
-        written = journal.look()
+    def _copy_together(self, held: Mapping[str, Pinned]) -> None:
+        written = {name: journal.look() for name, journal in held.items()}
         self._taken_at = self._clock.now()
 
         def look(session: ReadSession) -> _Seen:
-            progress = gateway.progress(session, self._name)
-            if progress.position > written:
-                journal.look()  # loaded since; what was loaded is in the journal
-            end = max(written, progress.position)
+            progress = {name: gateway.progress(session, name) for name in held}
+            for name, journal in held.items():
+                if progress[name].position > written[name]:
+                    journal.look()  # loaded since; what was loaded is in the journal
+            if journals(self._data).keys() != held.keys():
+                raise JournalDiscarded("a worker has come while the journals were copied; try again")
+            ends = {name: max(end, progress[name].position) for name, end in written.items()}
             if is_file(self._database):
-                return _Seen(progress, end, None)
+                return _Seen(progress, ends, None)
 
             def read(function: Callable[..., T], *args: Any) -> T:
                 return function(session, *args)
 
-            return _Seen(progress, end, check_store(read, self._name, now=self._taken_at))
+            return _Seen(progress, ends, check_store(read, held, now=self._taken_at))
 
         seen = copy(self._database, self._folder / self._file, look)
-        journal.copy(self._folder / bootstrap.JOURNAL, start=seen.progress.open_from, end=seen.end)
-        return seen
+        for name, journal in held.items():
+            place = self._folder / self._journals[name].name
+            journal.copy(place, start=seen.progress[name].open_from, end=seen.ends[name])
+        self._sound = seen.sound
 
-    def _seal(self, seen: _Seen) -> Manifest:
+    def _seal(self) -> Manifest:
         """Check the copy as a restore would, and write down what it is."""
-        store = seen.sound or self._check_copy()
-        journal = check_journal(self._folder / bootstrap.JOURNAL, store.progress)
-        (self._folder / LOCK).unlink()
+        store = self._sound or self._check_copy()
+        found = check_journals(self._folder, store)
         files = [file for file in sorted(self._folder.rglob("*")) if file.is_file()]
         for file in files:
             manifests.sync(file)
@@ -146,8 +153,8 @@ class _Backup:
             db_schema=str(health.schema(self._database, bootstrap.MIGRATIONS).present),
             taken_at=iso(self._taken_at),
             head=store.head,
-            journal=journal.span,
-            counts=counts(store, journal),
+            journals=found.spans,
+            counts=found.counts,
             other_gateways=store.others,
             files={str(file.relative_to(self._folder)): manifests.checksum(file) for file in files},
         )
@@ -158,6 +165,10 @@ class _Backup:
         copied = Database(self._folder / self._file)
         try:
             check_file(copied)
-            return check_store(copied.read_now, self._name, now=self._taken_at)
+            return check_store(copied.read_now, self._journals, now=self._taken_at)
         finally:
             copied.close()
+
+
+def _bytes(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None

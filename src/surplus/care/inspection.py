@@ -1,5 +1,6 @@
 """Looks at a set of books as a whole: the database, the journal, and whether the two belong together."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from surplus.gateway import store as gateway
 from surplus.gateway.entries import Admitted, decode
 from surplus.identity import service as identity
 from surplus.kit.db import Database, ReadSession, health
-from surplus.kit.journal import Journal
+from surplus.kit.journal import Journal, files
 from surplus.ledger.verification import Reader, Verifier
 
 _RECORDS: Final = 1000
@@ -29,18 +30,17 @@ class SoundStore:
     entries: int
     batches: int
     organizations: int
-    progress: gateway.Progress
+    progress: dict[str, gateway.Progress]
     others: tuple[str, ...]
     checkpoint: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class SoundJournal:
-    """Which part of a journal there is, how many settled requests only it has, and how many it has not settled."""
+class SoundJournals:
+    """Which parts of the journals there are, by their folders, and how much is in the books altogether."""
 
-    span: JournalSpan
-    to_load: int
-    in_flight: int
+    spans: dict[str, JournalSpan]
+    counts: Counts
 
 
 def open_books(data: Path, url: str | None) -> Database:
@@ -59,14 +59,14 @@ def open_books(data: Path, url: str | None) -> Database:
     return database
 
 
-def check_store(read: Reader, name: str, *, now: float) -> SoundStore:
-    """Read all of a database; `name` is the gateway's whose journal comes with it. Raises BackupDamaged."""
+def check_store(read: Reader, names: Iterable[str], *, now: float) -> SoundStore:
+    """Read all of a database; `names` are the gateways' whose journals come with it. Raises BackupDamaged."""
     found, checkpoint = Verifier(read, beside=[agreement.hours_agree, agreement.records_agree]).run(full_at=now)
     if checkpoint is None:
         problems = "; ".join(found.problems[:_TOLD])
         raise BackupDamaged(f"the books are not sound: {problems}; `surplus doctor` says more")
-    progress = read(gateway.progress, name)
-    others = tuple(one.name for one in read(gateway.processes) if one.name != name)
+    progress = {name: read(gateway.progress, name) for name in names}
+    others = tuple(one.name for one in read(gateway.processes) if one.name not in progress)
     head = Head(found.head_seq, found.head_hash)
     return SoundStore(head, found.entries, found.batches, read(_organizations), progress, others, checkpoint)
 
@@ -78,25 +78,35 @@ def check_file(database: Database) -> None:
         raise BackupDamaged(f"the database is damaged: {'; '.join(faults[:_TOLD])}")
 
 
-def check_journal(directory: Path, progress: gateway.Progress) -> SoundJournal:
-    """Read all of a journal that the database has up to `progress`; creates its lock file. Raises BackupDamaged."""
+def journals(data: Path) -> dict[str, Path]:
+    """The folders of the journals in a data directory or a backup, by the name of their gateway."""
+    folders = [bootstrap.journal_directory(data, number) for number in bootstrap.journals(data)]
+    return {bootstrap.known_gateway(folder): folder for folder in folders}
+
+
+def check_journals(data: Path, store: SoundStore) -> SoundJournals:
+    """Read all journals, which the database has up to `store.progress`. Raises BackupDamaged."""
+    spans: dict[str, JournalSpan] = {}
+    to_load = in_flight = 0
+    for name, folder in journals(data).items():
+        spans[folder.name], loads, flies = _check_journal(folder, store.progress[name])
+        to_load, in_flight = to_load + loads, in_flight + flies
+    return SoundJournals(spans, Counts(store.organizations, store.entries, store.batches, to_load, in_flight))
+
+
+def _check_journal(directory: Path, progress: gateway.Progress) -> tuple[JournalSpan, int, int]:
     journal = Journal.open(directory)
     try:
         start, end = journal.start, journal.end
         if not start <= progress.open_from <= progress.position <= end:
             raise BackupDamaged(
-                f"the journal has {start} to {end}, but the database has loaded it up to {progress.position} and needs "
-                f"it from {progress.open_from} on: they are not from the same moment"
+                f"{directory.name} has {start} to {end}, but the database has loaded it up to {progress.position} and "
+                f"needs it from {progress.open_from} on: they are not from the same moment"
             )
-        to_load, in_flight = _unsettled(journal, progress)
+        return JournalSpan(start, progress.position, end), *_unsettled(journal, progress)
     finally:
         journal.close()
-    return SoundJournal(JournalSpan(start, progress.position, end), to_load, in_flight)
-
-
-def counts(store: SoundStore, journal: SoundJournal) -> Counts:
-    """How much is in the books."""
-    return Counts(store.organizations, store.entries, store.batches, journal.to_load, journal.in_flight)
+        (directory / files.LOCK).unlink()
 
 
 def _organizations(session: ReadSession) -> int:

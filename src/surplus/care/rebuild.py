@@ -1,5 +1,6 @@
 """`surplus ledger rebuild`: balances and holds are made again from the log."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,18 @@ def rebuild(data: Path, *, store_url: str | None = None) -> Rebuilt:
     """
     if not data.is_dir():
         raise CareError(f"there is no {data}; check --data")
-    with exclusive(data / bootstrap.JOURNAL):
+    with ExitStack() as stack:
+        for number in bootstrap.journals(data):  # a worker may outlive its server for a moment
+            stack.enter_context(exclusive(bootstrap.journal_directory(data, number)))
+        stack.enter_context(exclusive(data))
         database = open_books(data, store_url)
-        try:
-            before = _verify(database)
-            if before.ok:
-                return Rebuilt(before, None)
-            database.write_now(ledger.rebuild)
-            (data / bootstrap.CHECKED).unlink(missing_ok=True)  # the next start looks at everything
-            return Rebuilt(before, _verify(database))
-        finally:
-            database.close()
+        stack.callback(database.close)
+        before = _verify(database)
+        if before.ok:
+            return Rebuilt(before, None)
+        database.write_now(ledger.rebuild)
+        (data / bootstrap.CHECKED).unlink(missing_ok=True)  # the next start looks at everything
+        return Rebuilt(before, _verify(database))
 
 
 def _verify(database: Database) -> Verification:

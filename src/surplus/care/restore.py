@@ -3,15 +3,16 @@
 import asyncio
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from surplus import bootstrap
 from surplus.care import manifest as manifests
-from surplus.care.backup import DUMP, NAME, SLOTS
+from surplus.care.backup import DUMP, SLOTS
 from surplus.care.errors import BackupDamaged, CareError
-from surplus.care.inspection import check_file, check_journal, check_store, counts
+from surplus.care.inspection import check_file, check_journals, check_store, journals
 from surplus.care.manifest import Manifest
 from surplus.gateway.books import LocalBooks
 from surplus.gateway.funds import EscrowFunds
@@ -24,8 +25,8 @@ from surplus.kit.ids import RandomIds
 from surplus.kit.journal import Journal, Slots
 
 STAGING: Final = ".restoring"
-_SEGMENT: Final = re.compile(rf"{bootstrap.JOURNAL}/[0-9]{{20}}\.journal")
-_PLAIN: Final = frozenset({bootstrap.DATABASE, bootstrap.SETTINGS_FILE, DUMP, bootstrap.OPERATOR_KEY, SLOTS, NAME})
+_JOURNAL: Final = re.compile(rf"{bootstrap.JOURNAL}(-[0-9]+)?/([0-9]{{20}}\.journal|{SLOTS}|{bootstrap.GATEWAY})")
+_PLAIN: Final = frozenset({bootstrap.DATABASE, bootstrap.SETTINGS_FILE, DUMP, bootstrap.OPERATOR_KEY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def restore(backup: Path, data: Path, *, store_url: str | None = None, clock: Cl
     StoreUnavailable; `data` is then as it was.
     """
     manifest = manifests.read(backup)
-    unknown = [name for name in manifest.files if name not in _PLAIN and not _SEGMENT.fullmatch(name)]
+    unknown = [name for name in manifest.files if name not in _PLAIN and not _JOURNAL.fullmatch(name)]
     if unknown:
         raise BackupDamaged(f"{backup} names files that no backup has: {', '.join(unknown)}")
     manifests.check(backup, manifest)
@@ -73,7 +74,8 @@ def restore(backup: Path, data: Path, *, store_url: str | None = None, clock: Cl
 
 
 def _stage(backup: Path, staging: Path, manifest: Manifest, store_url: str | None, clock: Clock) -> bool:
-    (staging / bootstrap.JOURNAL).mkdir(mode=0o700, parents=True)
+    for folder in (staging, *(staging / name for name in manifest.journals)):
+        folder.mkdir(mode=0o700, exist_ok=True)
     for name in manifest.files:
         manifests.copy_private(backup / name, staging / name)
     manifests.check(staging, manifest)
@@ -81,35 +83,33 @@ def _stage(backup: Path, staging: Path, manifest: Manifest, store_url: str | Non
     try:
         upgraded = upgrade(database, bootstrap.MIGRATIONS)
         check_file(database)
-        name = bootstrap.known_gateway(staging / bootstrap.JOURNAL)
-        store = check_store(database.read_now, name, now=clock.now())
-        journal = check_journal(staging / bootstrap.JOURNAL, store.progress)
-        found = (store.head, journal.span, counts(store, journal))
-        if found != (manifest.head, manifest.journal, manifest.counts):
+        kept = journals(staging)
+        store = check_store(database.read_now, kept, now=clock.now())
+        found = check_journals(staging, store)
+        if (store.head, found.spans, found.counts) != (manifest.head, manifest.journals, manifest.counts):
             raise BackupDamaged(f"the books in {backup} are not those that its {manifests.MANIFEST} describes")
-        asyncio.run(_settle(database, staging, ManualClock(parse_iso(manifest.taken_at))))
-        store = check_store(database.read_now, name, now=clock.now())
+        asyncio.run(_settle(database, kept, ManualClock(parse_iso(manifest.taken_at))))
+        store = check_store(database.read_now, kept, now=clock.now())
     finally:
         database.close()
     manifests.write_private(staging / bootstrap.CHECKED, store.checkpoint)
     return upgraded
 
 
-async def _settle(database: Database, staging: Path, clock: Clock) -> None:
+async def _settle(database: Database, kept: Mapping[str, Path], clock: Clock) -> None:
     """What a start after a crash does, at the instant of the backup: weeks later the holds would have expired."""
-    directory = staging / bootstrap.JOURNAL
-    name = bootstrap.known_gateway(directory)
-    journal, slots = Journal.open(directory), Slots.open(staging / SLOTS, 1)
-    try:
-        books = LocalBooks(database, clock)
-        funds = EscrowFunds(books, clock, RandomIds(clock), name)
-        loader = Loader(
-            gateway=name, database=database, books=books, funds=funds, journal=journal, clock=clock, gather_s=0.0
-        )
-        await loader.recover(slots)
-    finally:
-        slots.close()
-        journal.close()
+    for name, folder in kept.items():
+        journal, slots = Journal.open(folder), Slots.open(folder / SLOTS, 1)
+        try:
+            books = LocalBooks(database, clock)
+            funds = EscrowFunds(books, clock, RandomIds(clock), name)
+            loader = Loader(
+                gateway=name, database=database, books=books, funds=funds, journal=journal, clock=clock, gather_s=0.0
+            )
+            await loader.recover(slots)
+        finally:
+            slots.close()
+            journal.close()
 
 
 def _filled(staging: Path, store_url: str | None) -> Database:

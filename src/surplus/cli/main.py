@@ -70,6 +70,7 @@ def root(
 
 app.command()(server.serve)
 app.command()(server.demo)
+app.command(hidden=True)(server.worker)
 app.command()(server.doctor)
 app.command("backup")(care.backup)
 app.command("restore")(care.restore)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from surplus import bootstrap, demo
-from surplus.doctor import books, engines, files, machine
+from surplus.doctor import books, engines, files, machine, network
 from surplus.doctor.check import Check, warning
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database, StoreUnavailable
@@ -42,7 +42,9 @@ def examine(
         found, deployments = _data(data, "" if settings is None else settings.store.url, clock)
         checks += found
     if settings is not None:
-        checks.append(machine.port(settings.server.host, settings.server.port))
+        server = settings.server
+        checks.append(machine.port(server.host, server.port, tls=bool(server.tls_certificate)))
+        checks += network.network(server, clock.now())
     checks += asyncio.run(engines.engines(DEMO_MODEL, deployments, clock=clock, environment=environment))
     return checks
 

@@ -127,15 +127,16 @@ def judge_fsync(median_ms: float) -> Check:
     return ok("fsync", finding)
 
 
-def port(host: str, number: int) -> Check:
+def port(host: str, number: int, *, tls: bool = False) -> Check:
     """Whether the port can be listened on, or a Surplus does so already."""
     place = f"{host}:{number}"
     if number == 0:
         return ok("port", "a free one is taken at each start")
     address = _EVERYWHERE.get(host, host)
-    url = f"http://{f'[{address}]' if ':' in address else address}:{number}/readyz"
-    try:
-        response = httpx.get(url, timeout=ANSWER_S, trust_env=False)
+    scheme = "https" if tls else "http"
+    url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{number}/readyz"
+    try:  # whether the certificate is believed here is no matter of the port
+        response = httpx.get(url, timeout=ANSWER_S, trust_env=False, verify=False)  # noqa: S501
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return _free(host, number, place)
     except httpx.TransportError:

@@ -65,7 +65,10 @@ class Access:
             self._known.popitem(last=False)
 
     async def model_caller(self, client: Client) -> Caller:
-        """The caller, who must have a role that calls models. Raises RoleMayNotCall (403)."""
+        """The caller, who must have a role that calls models, and no more connections than it may.
+
+        Raises RoleMayNotCall (403) and TooManyConnections (429), beside what `authenticate` does.
+        """
         caller = await self.authenticate(client)
         if not identity_model.allows(caller.key.role, Action.CALL_MODELS):
             message = (
@@ -73,6 +76,7 @@ class Access:
                 "use a developer key (`surplus key create --org NAME`)"
             )
             raise RoleMayNotCall(message)
+        client.claim(caller.key.id)
         return caller
 
     def forget(self) -> None:

@@ -14,7 +14,7 @@ from surplus.gateway.bounds import Bounds
 from surplus.gateway.endpoints import Endpoint
 from surplus.gateway.entries import Admitted
 from surplus.gateway.errors import BudgetInFlight, BudgetSpent, ModelNotFound, NoCapacity
-from surplus.gateway.limits import Limiter
+from surplus.gateway.limits import Limiting
 from surplus.gateway.ports import Funds, Grant, HoldRequest
 from surplus.gateway.settlement import Ledgered, Settlement
 from surplus.gateway.tariffs import Tariffs
@@ -22,8 +22,9 @@ from surplus.gateway.tokenizer import Tokenizer
 from surplus.kit.clock import Clock
 from surplus.kit.journal import Slots
 from surplus.kit.money import ceiling_micro
+from surplus.serving.directory import Directory
 from surplus.serving.model import Deployment
-from surplus.serving.replicas import Pool, Replica
+from surplus.serving.replica import Replica
 
 SETTLING_S: Final = 300.0
 """How long after the longest request its hold still stands, so that a slow disk does not turn money into overrun."""
@@ -72,9 +73,9 @@ class Admitting:
     """Decides whether a request may run."""
 
     clock: Clock
-    pool: Pool
+    pool: Directory
     tariffs: Tariffs
-    limiter: Limiter
+    limiter: Limiting
     funds: Funds
     ledgered: Ledgered
     slots: Slots
@@ -89,12 +90,13 @@ class Admitting:
         bounds = endpoint.bounds(body)
         at = self.clock.now()
         offers = self._offers(endpoint, body.model, at)
-        if not self.pool.candidates(body.model, embeddings=endpoint.embeddings):
+        if not await self.pool.able(body.model, embeddings=endpoint.embeddings):
             message = f"no replica of {body.model!r} is ready; it may be starting or failing: try again soon"
             raise NoCapacity(message, retry_after_s=2)
         wish = _Wish(request, endpoint, caller, body, bounds, offers, at)
         key = caller.key
-        lease = self.limiter.take(key.id, key.limits, _most_tokens(offers, bounds), self.clock.monotonic())
+        tokens = _most_tokens(offers, bounds)
+        lease = await self.limiter.lease(key.id, key.limits, tokens, self.clock.monotonic())
         with ExitStack() as undo:
             if lease is not None:
                 undo.callback(lease.cancel)  # what was refused counts nowhere

@@ -12,6 +12,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from surplus.gateway.errors import BodyTooLarge
+from surplus.kit.edge import claim
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -47,6 +48,10 @@ class Client:
         self.started = False
         self.ended = False
         self.last_sent_at = 0.0
+
+    def claim(self, key: str) -> None:
+        """The caller's connection is this key's. Raises TooManyConnections."""
+        claim(self._scope, key)
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of this lower-case name."""

@@ -18,9 +18,10 @@ from surplus.gateway.upstream_body import sums_choices, upstream_body
 from surplus.gateway.upstream_errors import from_error_object, from_status, is_error_body, may_help, retry_after
 from surplus.kit.clock import Clock
 from surplus.kit.errors import SurplusError
+from surplus.serving.directory import Directory
 from surplus.serving.engines.dialects import DIALECTS
 from surplus.serving.errors import AnswerTooLarge, UpstreamCut, UpstreamTimedOut, UpstreamUnreachable
-from surplus.serving.replicas import Pool, Replica
+from surplus.serving.replica import Replica
 from surplus.serving.upstream import Answer, Upstream
 
 ANSWER_MAX: Final = 64 * 1024 * 1024
@@ -81,7 +82,9 @@ class _TryAgain(Exception):
 class Dispatcher:
     """Sends admitted requests to replicas."""
 
-    def __init__(self, *, clock: Clock, pool: Pool, upstream: Upstream, patience: Patience, tracer: Tracer) -> None:
+    def __init__(
+        self, *, clock: Clock, pool: Directory, upstream: Upstream, patience: Patience, tracer: Tracer
+    ) -> None:
         self._clock = clock
         self._pool = pool
         self._upstream = upstream

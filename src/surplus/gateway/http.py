@@ -12,8 +12,8 @@ from surplus.gateway.errors import ModelNotFound
 from surplus.gateway.path import Path
 from surplus.kit.errors import MethodNotAllowed, NotFound, SurplusError
 from surplus.kit.ids import Ids
+from surplus.serving.directory import Directory
 from surplus.serving.model import ModelInfo
-from surplus.serving.replicas import Pool
 
 PREFIX: Final = "/v1"
 
@@ -21,7 +21,7 @@ PREFIX: Final = "/v1"
 class Gateway:
     """The ASGI application of the data plane."""
 
-    def __init__(self, path: Path, pool: Pool, ids: Ids) -> None:
+    def __init__(self, path: Path, pool: Directory, ids: Ids) -> None:
         self._path = path
         self._pool = pool
         self._ids = ids

@@ -6,14 +6,38 @@ Tokens are taken at their bound when the request is admitted and corrected to wh
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from surplus.identity.model import Limits
 from surplus.kit.errors import Limited
 
 WINDOW_S: Final = 60.0
+
+
+class Leased(Protocol):
+    """What one request took of its key's limits; it is ended once, and a second end does nothing."""
+
+    def release(self, tokens: int) -> None:
+        """It ended, and used so many tokens."""
+        ...
+
+    def cancel(self) -> None:
+        """It was refused after all, and counts nowhere."""
+        ...
+
+
+class Limiting(Protocol):
+    """The limits of keys, wherever they are counted. `now` is monotonic seconds."""
+
+    async def lease(self, key: str, limits: Limits, tokens: int, now: float) -> Leased | None:
+        """One lease over all limits of the key, or None where it has none. Raises Limited, Unavailable."""
+        ...
+
+    def standing(self, key: str, limits: Limits, now: float) -> "Iterable[tuple[str, Standing]]":
+        """Where the key stands, as far as is known here."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +93,10 @@ class Limiter:
 
     def __init__(self) -> None:
         self._keys: OrderedDict[str, _Usage] = OrderedDict()
+
+    async def lease(self, key: str, limits: Limits, tokens: int, now: float) -> Lease | None:
+        """`take`, for whoever does not know where limits are counted."""
+        return self.take(key, limits, tokens, now)
 
     def take(self, key: str, limits: Limits, tokens: int, now: float) -> Lease | None:
         """One lease over all limits of the key, or None where it has none. Raises Limited, and then nothing changed."""

@@ -16,7 +16,7 @@ from surplus.gateway.dispatch import Dispatcher, Exchange
 from surplus.gateway.endpoints import Endpoint
 from surplus.gateway.errors import BadBody, Draining, UpstreamSilent
 from surplus.gateway.estimate import estimated
-from surplus.gateway.limits import Limiter
+from surplus.gateway.limits import Limiting
 from surplus.gateway.metrics import Metrics
 from surplus.gateway.relay import StreamRelay, relay_whole, usage_so_far
 from surplus.gateway.settlement import Ending
@@ -45,7 +45,7 @@ class Path:
     clock: Clock
     ids: Ids
     access: Access
-    limiter: Limiter
+    limiter: Limiting
     admitting: Admitting
     dispatcher: Dispatcher
     tokenizer: Tokenizer

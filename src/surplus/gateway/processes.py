@@ -7,7 +7,7 @@ the gateway starts again, or when the operator gives its journal up.
 import asyncio
 import logging
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from surplus.gateway import store
 from surplus.gateway.model import Process
@@ -90,11 +90,38 @@ def _sliced(session: ReadSession, name: str) -> int:
     return sum(one.amount for one in ledger.slices_of(session, name))
 
 
+class Roll(Protocol):
+    """Where it is written down which gateways there are: here, or by another process."""
+
+    async def beat(self, process: Process) -> None:
+        """The gateway is there. Raises Unavailable."""
+        ...
+
+    async def leave(self, name: str) -> None:
+        """The gateway has ended in good order. Raises Unavailable."""
+        ...
+
+
+class LocalRoll:
+    """The roll of a process that writes to the database itself."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def beat(self, process: Process) -> None:
+        """The gateway is there."""
+        await self._database.write(beat, process)
+
+    async def leave(self, name: str) -> None:
+        """The gateway has ended in good order."""
+        await self._database.write(leave, name)
+
+
 class Presence:
     """Says that a gateway is there, again and again."""
 
-    def __init__(self, database: Database, clock: Clock, process: Process) -> None:
-        self._database = database
+    def __init__(self, roll: Roll, clock: Clock, process: Process) -> None:
+        self._roll = roll
         self._clock = clock
         self._process = process
 
@@ -103,7 +130,7 @@ class Presence:
         while True:
             self._process = replace(self._process, seen_at=self._clock.now())
             try:
-                await self._database.write(beat, self._process)
+                await self._roll.beat(self._process)
             except SurplusError as error:
                 log.warning("nobody hears of this gateway", extra={"fields": {"why": error.message}})
             await asyncio.sleep(BEAT_S)
@@ -111,6 +138,6 @@ class Presence:
     async def leave(self) -> None:
         """The gateway ends in good order."""
         try:
-            await self._database.write(leave, self._process.name)
+            await self._roll.leave(self._process.name)
         except SurplusError as error:  # it counts as lost then, until it starts again
             log.warning("nobody hears that this gateway has ended", extra={"fields": {"why": error.message}})

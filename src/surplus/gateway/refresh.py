@@ -29,13 +29,16 @@ EVERY_S: Final = 0.25
 
 @dataclass(slots=True, kw_only=True)
 class Refresh:
-    """`stale` is True while the database does not answer: what is in memory may be out of date."""
+    """`stale` is True while the database does not answer: what is in memory may be out of date.
+
+    `pool` is the one that is looked after in this process, if any.
+    """
 
     database: Database
     clock: Clock
     access: Access
     tariffs: Tariffs
-    pool: Pool
+    pool: Pool | None
     answer_recalls: Callable[[], Awaitable[None]]
     stale: bool = False
     _seen: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -52,7 +55,7 @@ class Refresh:
                 await self.answer_recalls()
             if billing.TOPIC in changed:
                 await self.tariffs.load(self.clock.now())
-            if serving.TOPIC in changed:
+            if self.pool is not None and serving.TOPIC in changed:
                 await self.pool.apply(await self.database.read(serving.list_deployments))
             self._seen = numbers
 

@@ -14,7 +14,7 @@ from msgspec import structs
 from surplus.billing.rating import PriceSheet
 from surplus.gateway.entries import Admitted, Settled, encode
 from surplus.gateway.errors import JournalBehind
-from surplus.gateway.limits import Lease
+from surplus.gateway.limits import Leased
 from surplus.kit.clock import Clock
 from surplus.kit.journal import Journal, JournalFull, JournalUnavailable, Slot
 from surplus.metering.model import Outcome
@@ -117,7 +117,7 @@ class Settlement:
         admitted: Admitted,
         sheet: PriceSheet,
         *,
-        lease: Lease | None,
+        lease: Leased | None,
         slot: Slot,
         clock: Clock,
         ledgered: Ledgered,

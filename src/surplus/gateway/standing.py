@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from surplus.gateway.errors import BooksUnchecked, LedgerViolation
 from surplus.kit.errors import Unavailable
@@ -13,6 +13,16 @@ RESTORE: Final = "stop the server, keep a copy of the data directory, and restor
 REBUILD: Final = (
     "its log is sound, so nothing is lost: stop the server, run `surplus ledger rebuild --data DIR`, start it again"
 )
+
+
+class Watching(Protocol):
+    """Knows how the books stand: it checks them itself, or is told."""
+
+    standing: "Standing"
+
+    def closed(self) -> Unavailable | None:
+        """Why nothing is sold now; None while it is."""
+        ...
 
 
 class Soundness(StrEnum):

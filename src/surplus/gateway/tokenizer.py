@@ -11,8 +11,9 @@ import msgspec
 from surplus.gateway.body import Body
 from surplus.gateway.endpoints import Endpoint
 from surplus.kit.errors import SurplusError
+from surplus.serving.directory import Directory
 from surplus.serving.model import EngineKind
-from surplus.serving.replicas import Pool, Replica
+from surplus.serving.replica import Replica
 from surplus.serving.upstream import Upstream
 
 TIMEOUT_S: Final = 5.0
@@ -27,7 +28,7 @@ _Inputs = str | list[str | int | list[int]]
 class Tokenizer:
     """Counts the input tokens of a request on ready replicas of its model that have a tokenizer."""
 
-    def __init__(self, pool: Pool, upstream: Upstream) -> None:
+    def __init__(self, pool: Directory, upstream: Upstream) -> None:
         self._pool = pool
         self._upstream = upstream
 

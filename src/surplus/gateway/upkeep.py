@@ -1,4 +1,4 @@
-"""What has to happen by itself every second: holds expire, limits are forgotten, alerts are told.
+"""What has to happen by itself every second: holds expire, limits are forgotten, alerts told, idle money given back.
 
 What is done once for all processes is done by the one that holds the office.
 """
@@ -31,13 +31,9 @@ ALERTS: Final = "alerts"
 
 
 @dataclass(slots=True, kw_only=True)
-class Upkeep:
-    """One round a second; a round that fails is tried again."""
+class Tidying:
+    """For each process that takes requests: a round a second; a round that fails is tried again."""
 
-    database: Database
-    clock: Clock
-    office: Office
-    limiter: Limiter
     ledgered: Ledgered
     funds: EscrowFunds
     _room_at: float = field(default=0.0, init=False)
@@ -46,10 +42,29 @@ class Upkeep:
         """Until cancelled."""
         while True:
             await asyncio.sleep(EVERY_S)
-            self.limiter.sweep(self.clock.monotonic())
             self.ledgered.flush()
             try:
                 await self.funds.tidy()
+            except SurplusError as error:
+                log.warning("idle money could not be given back", extra={"fields": {"why": error.message}})
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """For each process that writes to the database: a round a second; a round that fails is tried again."""
+
+    database: Database
+    clock: Clock
+    office: Office
+    limiter: Limiter
+    _room_at: float = field(default=0.0, init=False)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self.limiter.sweep(self.clock.monotonic())
+            try:
                 if self.office.token is not None:
                     await self._once_for_all()
             except SurplusError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,8 +12,8 @@ from surplus.gateway import agreement
 from surplus.gateway.errors import Draining
 from surplus.gateway.standing import Soundness, Standing
 from surplus.kit.clock import Clock
-from surplus.kit.db import Database
-from surplus.kit.errors import SurplusError
+from surplus.kit.db import Database, ReadSession
+from surplus.kit.errors import SurplusError, Unavailable
 from surplus.kit.journal import Journal
 from surplus.ledger import checkpoint as checkpoints
 from surplus.ledger import service as ledger
@@ -40,16 +41,20 @@ class Every(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """`file` keeps what the last good check came to, so that the next one reads what is new alone."""
+    """`file` keeps what the last good check came to, so that the next one reads what is new alone.
 
-    gateway: str
+    `journal` is that of `gateway`, where this process is one; `told` hears of each standing.
+    """
+
     database: Database
-    journal: Journal
     clock: Clock
     file: Path
     every: Every
+    gateway: str = ""
+    journal: Journal | None = None
     page: int = PAGE
     pause_s: float = PAUSE_S
+    told: Callable[[Standing], None] = lambda _standing: None
     standing: Standing = field(default_factory=Standing)
     _checked: asyncio.Event = field(default_factory=asyncio.Event)
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -59,7 +64,7 @@ class Watch:
     _last_all: float = 0.0
     _head_told: float | None = None
 
-    def closed(self) -> SurplusError | None:
+    def closed(self) -> Unavailable | None:
         """Why nothing is sold now; None while it is."""
         return self.standing.refusal()
 
@@ -116,6 +121,7 @@ class Watch:
             pause_s = 0.0 if self.standing.state is Soundness.UNKNOWN else self.pause_s
             found = await asyncio.to_thread(self._check, whole=whole, pause_s=pause_s)
             before, self.standing = self.standing, self.standing.after(found, self.clock.now())
+            self.told(self.standing)
         if self.standing.state is Soundness.UNSOUND and before.state is not Soundness.UNSOUND:
             fields = {"problems": list(found.problems), "head_seq": found.head_seq, "remedy": self.standing.remedy}
             log.critical("the ledger is not sound: nothing more is sold", extra={"fields": fields})
@@ -125,7 +131,10 @@ class Watch:
         start = None if whole else self._load()
         now, monotonic = self.clock.now(), self.clock.monotonic()
         full_at = now if start is None else start.full_at
-        beside = [agreement.hours_agree, agreement.journal_holds(self.gateway, lambda: self.journal.end)]
+        beside: list[Callable[[ReadSession], Iterator[str]]] = [agreement.hours_agree]
+        journal = self.journal
+        if journal is not None:
+            beside.append(agreement.journal_holds(self.gateway, lambda: journal.end))
         if start is None:
             beside.append(agreement.records_agree)
 

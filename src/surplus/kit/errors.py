@@ -9,7 +9,10 @@ SurplusError                 500  internal
 ├── MethodNotAllowed         405  method_not_allowed
 ├── Conflict                 409  conflict
 │   └── IdempotencyConflict  409  idempotency_conflict
+├── TooSlow                  408  request_too_slow
 ├── TooLarge                 413  too_large
+├── UrlTooLong               414  url_too_long
+├── HeadTooLarge             431  head_too_large
 ├── Exhausted                429  insufficient_quota    (money is spent: trying again does not help)
 ├── Limited                  429  rate_limit_exceeded   (trying again later helps)
 ├── UpstreamFailed           502  upstream_error
@@ -107,11 +110,32 @@ class IdempotencyConflict(Conflict):
     code = "idempotency_conflict"
 
 
+class TooSlow(SurplusError):
+    """The head or the body of the request did not arrive in time."""
+
+    status = 408
+    code = "request_too_slow"
+
+
 class TooLarge(SurplusError):
     """The request is larger than the server takes."""
 
     status = 413
     code = "too_large"
+
+
+class UrlTooLong(SurplusError):
+    """The address of the request is longer than the server reads."""
+
+    status = 414
+    code = "url_too_long"
+
+
+class HeadTooLarge(SurplusError):
+    """The headers of the request are too many, or too long together."""
+
+    status = 431
+    code = "head_too_large"
 
 
 class Exhausted(SurplusError):

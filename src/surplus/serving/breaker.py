@@ -130,6 +130,27 @@ class Breaker:
                 if wish or self._row >= self._rules.failures or self._window.is_bad(self._rules):
                     self._open(now, wish)
 
+    @property
+    def open_until(self) -> float | None:
+        """When the cool-down is over (monotonic seconds); None while closed."""
+        return self._open_until
+
+    @property
+    def openings(self) -> int:
+        """How often it has opened in a row; each doubles the cool-down."""
+        return self._openings
+
+    def opened_elsewhere(self, until: float, openings: int) -> None:
+        """Another process has found the replica failing, and leaves it alone until then (monotonic seconds)."""
+        self._open_until = max(self._open_until or until, until)
+        self._openings = max(self._openings, openings)
+        self._row, self._probe = 0, NO_PROBE
+        self._window.clear()
+
+    def closed_elsewhere(self) -> None:
+        """Another process has found that the replica works."""
+        self._open_until, self._openings, self._row, self._probe = None, 0, 0, NO_PROBE
+
     def _open(self, now: float, wish: float) -> None:
         cooldown = min(self._rules.cooldown_s * 2.0 ** min(self._openings, 60), self._rules.cooldown_max_s)
         self._open_until = now + max(cooldown, wish)

@@ -1,7 +1,7 @@
 """One running engine, as a live object: where it is, what state it is in, and what it is doing."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from surplus.kit.clock import Clock
@@ -14,12 +14,19 @@ class Replica:
     """An engine that runs, or is about to.
 
     `breaker` is told by whoever sends requests what came of them; `lease` tells it when they begin and end. `error` is
-    the last failure, in words for the operator; `restarts` counts failures since the beginning; `since` is when the
-    present state began (monotonic seconds); `pid` is set where the process is ours.
+    the last failure, in words for the operator; `restarts` counts failures since the beginning, `starts` how often its
+    engine came up; `since` is when the present state began (monotonic seconds); `pid` is set where the process is ours.
+
+    `in_flight` are the requests of this process; `elsewhere` are those of others by their names, as last heard.
     """
 
     def __init__(
-        self, replica_id: str, deployment: Deployment, clock: Clock, rules: BreakerRules = DEFAULT_RULES
+        self,
+        replica_id: str,
+        deployment: Deployment,
+        clock: Clock,
+        rules: BreakerRules = DEFAULT_RULES,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = replica_id
         self.deployment = deployment
@@ -28,18 +35,29 @@ class Replica:
         self.since = clock.monotonic()
         self.error: str | None = None
         self.restarts = 0
+        self.starts = 0
         self.in_flight = 0
+        self.elsewhere: dict[str, int] = {}
         self.breaker = Breaker(rules)
         self._clock = clock
         self._rules = rules
+        self._changed = changed
+        self._awaited: set[str] = set()
         self._emptied: asyncio.Event | None = None
-        self.refresh(Endpoint("", {}))
+        self._endpoint = Endpoint("", {})
+        self._move(self._endpoint)
 
     def __repr__(self) -> str:
         return f"<Replica {self.id} of {self.deployment.id}: {self.state}, {self.in_flight} in flight>"
 
     def refresh(self, endpoint: Endpoint) -> None:
         """Take over where the engine is, and its present key."""
+        if endpoint != self._endpoint:
+            self._move(endpoint)
+            self._changed()
+
+    def _move(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self.base_url = endpoint.base_url
         self.root_url = endpoint.root_url
         self.headers: Mapping[str, str] = endpoint.headers
@@ -50,7 +68,9 @@ class Replica:
         self.state = advance(self.state, event)
         self.since = self._clock.monotonic()
         if event is ReplicaEvent.STARTED:
+            self.starts += 1
             self.breaker = Breaker(self._rules)
+        self._changed()
 
     def takes(self, now: float) -> bool:
         """Whether a request may be sent to it at `now` (monotonic seconds)."""
@@ -61,15 +81,28 @@ class Replica:
         return Lease(self, self._clock)
 
     async def emptied(self) -> None:
-        """Wait until no request is in flight."""
-        while self.in_flight:
+        """Wait until no request is in flight, here or in a process that is awaited."""
+        while self.in_flight or self._awaited:
             self._emptied = asyncio.Event()
             await self._emptied.wait()
 
     def left(self) -> None:
         """One request is over; for Lease."""
         self.in_flight -= 1
-        if not self.in_flight and self._emptied is not None:
+        self._look_whether_empty()
+
+    def await_elsewhere(self, names: Iterable[str]) -> None:
+        """These processes may have requests here, until they say `left_elsewhere`."""
+        self._awaited.update(names)
+
+    def left_elsewhere(self, name: str) -> None:
+        """That process has no more requests here, or has ended."""
+        self._awaited.discard(name)
+        self.elsewhere.pop(name, None)
+        self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
+        if not self.in_flight and not self._awaited and self._emptied is not None:
             self._emptied.set()
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from surplus.kit.clock import Clock
 from surplus.kit.ids import Ids
 from surplus.serving.breaker import DEFAULT_RULES, BreakerRules
-from surplus.serving.model import Deployment, ModelInfo, ReplicaState
+from surplus.serving.directory import Directory
+from surplus.serving.model import Deployment
 from surplus.serving.ports import Engine
-from surplus.serving.replica import Lease, Replica, in_order
+from surplus.serving.replica import Lease, Replica
 from surplus.serving.supervisor import DEFAULT_PATIENCE, Patience, Supervisor
 
 __all__ = ["Lease", "Pool", "Replica"]
@@ -17,10 +18,11 @@ _Place = tuple[str, int]
 """Which of a deployment's replicas: its id, and a number from 0."""
 
 
-class Pool:
+class Pool(Directory):
     """The replicas of all deployments. `apply` says what should run; `run` makes it so until `stop`.
 
-    `make_engine` gives a replica its engine; `jitter` gives numbers from 0 to 1.
+    `make_engine` gives a replica its engine; `jitter` gives numbers from 0 to 1; `changed` is called after each change
+    that others may want to know of.
     """
 
     def __init__(
@@ -32,16 +34,16 @@ class Pool:
         jitter: Callable[[], float],
         patience: Patience = DEFAULT_PATIENCE,
         breaker_rules: BreakerRules = DEFAULT_RULES,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__(clock)
         self._make_engine = make_engine
         self._ids = ids
-        self._clock = clock
         self._jitter = jitter
         self._patience = patience
         self._breaker_rules = breaker_rules
-        self._turn = 0
-        self._deployments: dict[str, list[Deployment]] = {}
-        self._by_model: dict[str, list[Replica]] = {}
+        self._told = changed
+        self._alive: list[Deployment] = []
         self._wanted: dict[_Place, Supervisor] = {}
         self._leaving: set[Supervisor] = set()
         self._unborn: list[Supervisor] = []
@@ -49,25 +51,6 @@ class Pool:
         self._stopping = False
         self._running = False
         self._stopped = asyncio.Event()
-
-    def candidates(self, model: str, *, embeddings: bool = False) -> list[Replica]:
-        """Replicas that can take a request for `model` now, the best first; `embeddings` asks for that ability."""
-        now = self._clock.monotonic()
-        able = [
-            replica
-            for replica in self._by_model.get(model, ())
-            if replica.takes(now) and (replica.deployment.embeddings or not embeddings)
-        ]
-        self._turn += 1
-        return in_order(able, self._turn)
-
-    def models(self) -> list[ModelInfo]:
-        """Every model that has a deployment, whether or not a replica of it is ready, by name."""
-        return [self._info(model) for model in sorted(self._deployments)]
-
-    def deployments(self, model: str) -> list[Deployment]:
-        """All deployments of a model that are not draining, the preferred one first; [] for an unknown model."""
-        return list(self._deployments.get(model, ()))
 
     def replicas(self) -> list[Replica]:
         """Every replica, also those that are leaving."""
@@ -88,9 +71,7 @@ class Pool:
         for place, deployment in wanted.items():
             if place not in self._wanted:
                 self._wanted[place] = self._newborn(deployment)
-        self._deployments = {}
-        for deployment in sorted(alive, key=lambda each: (each.priority, each.created_at, each.id)):
-            self._deployments.setdefault(deployment.model, []).append(deployment)
+        self._alive = alive
         self._index()
         self._changed.set()
 
@@ -122,7 +103,7 @@ class Pool:
             await self._stopped.wait()
 
     def _newborn(self, deployment: Deployment) -> Supervisor:
-        replica = Replica(self._ids.new("replica"), deployment, self._clock, self._breaker_rules)
+        replica = Replica(self._ids.new("replica"), deployment, self._clock, self._breaker_rules, self._told)
         engine = self._make_engine(deployment)
         supervisor = Supervisor(replica, engine, clock=self._clock, jitter=self._jitter, patience=self._patience)
         self._unborn.append(supervisor)
@@ -141,16 +122,5 @@ class Pool:
         self._leaving.discard(supervisor)
 
     def _index(self) -> None:
-        self._by_model = {}
-        for supervisor in self._wanted.values():
-            self._by_model.setdefault(supervisor.replica.deployment.model, []).append(supervisor.replica)
-
-    def _info(self, model: str) -> ModelInfo:
-        deployments = self._deployments[model]
-        return ModelInfo(
-            id=model,
-            created=min(deployment.created_at for deployment in deployments),
-            context=deployments[0].context,
-            embeddings=any(deployment.embeddings for deployment in deployments),
-            ready=any(replica.state is ReplicaState.READY for replica in self._by_model.get(model, ())),
-        )
+        self._list(self._alive, [supervisor.replica for supervisor in self._wanted.values()])
+        self._told()

@@ -6,6 +6,7 @@ On the hot path of every request: no task, no `wait_for` and no timer for each c
 import asyncio
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from surplus.serving.errors import AnswerTooLarge, UpstreamCut, UpstreamTimedOut, UpstreamUnreachable
@@ -100,11 +101,14 @@ class HttpUpstream:
     A request is sent once. Before it is sent, a connection that has ended is left aside for another, which repeats
     nothing; afterwards nobody can tell what the engine has done with it, even when not a byte came back.
 
-    `tls` replaces the verification of certificates against the system's authorities.
+    `tls` replaces the verification of certificates against the system's authorities. With a `unix` socket all requests
+    go there, whatever their URL.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, keep_alive_s: float = KEEP_ALIVE_S) -> None:
-        self._pool = Pool(Dialer(tls), keep_alive_s=keep_alive_s, linger_s=LINGER_S)
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, keep_alive_s: float = KEEP_ALIVE_S, unix: Path | None = None
+    ) -> None:
+        self._pool = Pool(Dialer(tls, unix), keep_alive_s=keep_alive_s, linger_s=LINGER_S)
         self._targets: dict[tuple[str, str, str, bool], Target] = {}
 
     async def send(

@@ -8,6 +8,17 @@ from surplus.wire.base import Answer, Instant
 from surplus.wire.ledger import LedgerStanding
 
 
+class Worker(Answer):
+    """A process that takes requests, as it last said. `why` says what keeps it from being ready."""
+
+    number: int
+    pid: int
+    ready: bool
+    why: tuple[str, ...]
+    in_flight: int = Field(description="Requests being served.")
+    journal_lag_bytes: int = Field(description="Settled work that is not in the database yet.")
+
+
 class Status(Answer):
     """How the server is. `why` says what keeps it from being ready."""
 
@@ -17,6 +28,7 @@ class Status(Answer):
     journal_lag_bytes: int = Field(description="Settled work that is not in the database yet.")
     ready: bool
     why: tuple[str, ...]
+    workers: tuple[Worker, ...] = Field(description="Empty where one process does everything.")
     ledger: LedgerStanding
 
 

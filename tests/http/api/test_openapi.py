@@ -31,7 +31,7 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
 
 def test_it_says_who_it_is(document: dict[str, Any]):
     assert document["openapi"] == "3.0.3"
-    assert document["info"]["version"] == "1.2.3"
+    assert document["info"]["version"] == "1"
     assert document["info"]["title"]
     assert document["info"]["description"]
 

@@ -93,6 +93,22 @@ async def test_answers_with_secrets_are_not_stored_on_the_way(world: World):
     assert "set-cookie" not in made.headers
 
 
+async def test_answers_are_of_no_use_to_other_sites(world: World):
+    for path in ("/", "/healthz", "/api/docs", "/api/organizations", "/nowhere"):
+        answer = await world.call("operator", "GET", path)
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+async def test_only_the_operator_hears_which_version_runs(world: World):
+    for path in ("/", "/healthz", "/readyz", "/api/openapi.json", "/api/docs"):
+        answer = await world.call(None, "GET", path)
+        assert "1.2.3" not in answer.text
+        assert not {"server", "x-powered-by"} & answer.headers.keys()
+
+
 async def test_there_is_no_cors(world: World):
     headers = {"origin": "https://example.com", "access-control-request-method": "POST"}
     preflight = await world.call(None, "OPTIONS", "/api/organizations", headers=headers)

@@ -97,6 +97,7 @@ class Stage:
             tracer=Tracer(),
             metrics=self.metrics,
             max_body_bytes=1_000_000,
+            closed=lambda: None,
             keepalive_s=60.0,
         )
         self._ids = CountedIds()

@@ -33,7 +33,7 @@ def test_the_drawn_tree_is_the_classes() -> None:
     classes = [SurplusError, *(kind for kind in below(SurplusError) if kind.__module__ == errors.__name__)]
     actual = {(kind.__bases__[0].__name__, kind.__name__, kind.status, kind.code) for kind in classes}
     assert set(drawn()) == actual
-    assert len(actual) == 15
+    assert len(actual) == 18
 
 
 def test_no_error_of_any_domain_changes_its_parent_s_status() -> None:

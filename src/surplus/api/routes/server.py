@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
+from surplus.api import outputs
 from surplus.api.callers import Credentials, Operator, token_of
 from surplus.api.deps import Deps
 from surplus.api.errors import declared
@@ -58,6 +59,7 @@ async def get_status(_operator: Operator, deps: Deps, request: Request) -> Statu
         journal_lag_bytes=deps.journal_lag_bytes(),
         ready=not why,
         why=why,
+        workers=tuple(outputs.worker(one) for one in deps.workers()),
         ledger=_standing(deps.standing()),
     )
 

@@ -101,13 +101,15 @@ def _warnings(done: Any) -> list[str]:
 
 
 def _manifest(manifest: Any) -> dict[str, Any]:
-    counts, journal, head = manifest.counts, manifest.journal, manifest.head
+    counts, head = manifest.counts, manifest.head
     return {
         "taken_at": manifest.taken_at,
         "version": manifest.version,
         "schema": manifest.db_schema,
         "head": {"seq": head.seq, "hash": head.hash},
-        "journal": {"start": journal.start, "loaded": journal.loaded, "end": journal.end},
+        "journals": {
+            name: {"start": one.start, "loaded": one.loaded, "end": one.end} for name, one in manifest.journals.items()
+        },
         "organizations": counts.organizations,
         "entries": counts.entries,
         "batches": counts.batches,

@@ -47,11 +47,31 @@ def serve(
         str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 is every one.")
     ] = None,
     port: Port = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, metavar="N", help="Processes that take requests; 1 is the server itself."),
+    ] = None,
     config: Config = None,
+    tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Serve HTTPS with this certificate and its chain (PEM).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's private key (PEM).")] = None,
     database: StoreUrl = None,
 ) -> None:
     """Run a server."""
-    raise typer.Exit(load(BOOTSTRAP).serve(data=data, host=host, port=port, config=config, store_url=database))
+    given = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+    }
+    raise typer.Exit(load(BOOTSTRAP).serve(data=data, config=config, store_url=database, **given))
+
+
+def worker(descriptor: int, pipe: int) -> None:
+    """Take requests for the server that has started this process."""
+    raise typer.Exit(load(BOOTSTRAP).work(descriptor=descriptor, pipe=pipe))
 
 
 def demo(

@@ -15,7 +15,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, exc
 
-from surplus.kit.db.dialect import Dialect
+from surplus.kit.db.dialect import Dialect, StoreUnavailable
 from surplus.kit.db.postgres import PostgreSQL, parse
 from surplus.kit.db.session import ReadSession, WriteSession
 from surplus.kit.db.sqlite import SQLite
@@ -30,11 +30,13 @@ READERS: Final = 4
 class Database:
     """One store. `read` and `write` are the only places where a transaction begins and ends."""
 
-    def __init__(self, location: Path | URL | str) -> None:
+    def __init__(self, location: Path | URL | str, *, readonly: bool = False) -> None:
         """Open the SQLite file at a path (created, if missing), or the PostgreSQL database at a URL (it has to exist).
 
+        `readonly` is for a process beside one that writes: nothing is created, and `write` is a mistake.
         Raises StoreUnavailable if it cannot be opened, BadSetting for a text that is no such URL.
         """
+        self._readonly = readonly
         self.location = parse(location) if isinstance(location, str) else location
         self._dialect = _dialect(self.location)
         self._write_engine = self._dialect.engine(readonly=False)
@@ -44,7 +46,12 @@ class Database:
         self._local = threading.local()
         self._open: set[Connection] = set()
         try:
-            self._writer.submit(self._connection, self._write_engine, "write").result()
+            if readonly and isinstance(self.location, Path) and not self.location.exists():
+                raise StoreUnavailable(f"there is no database {self.name}; the process that writes it makes it")
+            if readonly:
+                self._readers.submit(self._connection, self._read_engine, "read").result()
+            else:
+                self._writer.submit(self._connection, self._write_engine, "write").result()
         except SurplusError:
             self.close()
             raise
@@ -91,6 +98,7 @@ class Database:
             raise seen from error
 
     def _write(self, function: Callable[[WriteSession], T]) -> T:
+        assert not self._readonly, "another process writes; ask it"
         with self._transaction(self._write_engine, "write") as connection:
             return function(WriteSession(connection))
 

@@ -5,8 +5,10 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import Any, Final
 
+from surplus.kit.link import reachable
 from surplus.serving.http1.connection import Connection
 from surplus.serving.http1.origin import Origin
 
@@ -15,13 +17,21 @@ NEXT_AFTER_S: Final = 0.25
 
 
 class Dialer:
-    """Without a TLS context of the caller's, certificates are verified against the system's authorities."""
+    """Without a TLS context of the caller's, certificates are verified against the system's authorities.
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    With a `unix` socket every connection leads there, whatever its origin.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, unix: Path | None = None) -> None:
         self._tls = tls
+        self._unix = unix
 
     async def dial(self, origin: Origin, make: Callable[[], Connection]) -> Connection:
         """A connection to the first address that takes one. Raises OSError, or UnicodeError for an impossible name."""
+        if self._unix is not None:
+            with reachable(self._unix) as address:
+                _, connection = await asyncio.get_running_loop().create_unix_connection(make, address)
+            return connection
         context = await self._context() if origin.tls else None
         name = origin.host if origin.tls else None
 
