@@ -73,6 +73,7 @@ _SLICES_OVER: Final = (
 _SLICE_PAGE: Final = (
     select(*_SLICE).where(_slices.id > bindparam("after")).order_by(_slices.id).limit(bindparam("size"))
 )
+_SLICE_SCOPES: Final = select(_scopes.account, _scopes.slice)
 _SLICES_HELD: Final = select(*_SLICE).where(_slices.holder == bindparam("holder")).order_by(_slices.id)
 _RECALLED: Final = (
     select(_slices.id)
@@ -251,6 +252,11 @@ def all_slices(session: ReadSession) -> Iterator[Slice]:
         after = rows[-1].id
 
 
+def slice_scopes(session: ReadSession) -> list[tuple[str, str]]:
+    """In what accounts (first) the slices (second) count."""
+    return [(row[0], row[1]) for row in session.all(_SLICE_SCOPES)]
+
+
 def keys_used_twice(session: ReadSession) -> list[tuple[str, int]]:
     """Keys that more than one entry has, each with the last such seq. The unique index forbids them."""
     return [(row[0], row[1]) for row in session.all(_KEY_TWICE)]
@@ -287,13 +293,20 @@ def _save_slices(session: WriteSession, state: State) -> None:
     changed = sorted(state.changed_slices)
     there = [state.slices[name] for name in changed if name in state.slices]
     gone = [name for name in changed if name not in state.slices]
-    session.upsert(tables.slices, [_slice_row(one) for one in there], replace=["amount_micro", "drawn_seq", "returned"])
-    links = [{"account": account, "slice": one.id} for one in there for account in one.scopes]
-    session.insert_new(tables.slice_scopes, links)
+    session.upsert(
+        tables.slices,
+        [_slice_row(one) for one in there],
+        replace=["holder", "scopes", "amount_micro", "drawn_seq", "returned"],
+    )
+    ended = sorted({*gone, *state.opened_slices})  # one that was opened may have been there before, in other accounts
+    if ended:
+        session.execute(tables.slice_scopes.delete().where(_scopes.slice.in_(ended)))
     if gone:
         session.execute(tables.slices.delete().where(_slices.id.in_(gone)))
-        session.execute(tables.slice_scopes.delete().where(_scopes.slice.in_(gone)))
         session.execute(tables.grants.delete().where(_grants.slice.in_(gone)))
+    opened = [one for one in there if one.id in state.opened_slices]
+    links = [{"account": account, "slice": one.id} for one in opened for account in one.scopes]
+    session.insert_new(tables.slice_scopes, links)
 
 
 def drop_projections(session: WriteSession) -> None:
