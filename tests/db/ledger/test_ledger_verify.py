@@ -163,10 +163,10 @@ def test_l3_slices_are_rebuilt_to_the_same_bytes(sliced: Desk) -> None:
     [
         ("UPDATE ledger_slice SET amount_micro = amount_micro + 1 WHERE id = 's1'", "stored is Slice(id='s1'"),
         ("UPDATE ledger_slice SET holder = 'gw_2' WHERE id = 's2'", "stored is Slice(id='s2'"),
-        ("UPDATE ledger_slice SET returned = 0 WHERE id = 's2'", "stored is Slice(id='s2'"),
+        ("UPDATE ledger_slice SET returned = false WHERE id = 's2'", "stored is Slice(id='s2'"),
         ("UPDATE ledger_slice SET scopes = 'x' WHERE id = 's2'", "the slice s2 cannot be read"),
         ("DELETE FROM ledger_slice WHERE id = 's1'", "nothing is stored"),
-        ("INSERT INTO ledger_slice VALUES ('s9', 'gw_1', '[]', 5, 1, 0)", "stored is Slice(id='s9'"),
+        ("INSERT INTO ledger_slice VALUES ('s9', 'gw_1', '[]', 5, 1, false)", "stored is Slice(id='s9'"),
         ("DELETE FROM ledger_slice_scope WHERE account = 'budget:a'", "slice s1 counts in budget:a is not stored"),
         ("INSERT INTO ledger_slice_scope VALUES ('budget:b', 's1')", "counts in budget:b is stored and not in the log"),
         ("UPDATE ledger_account SET sliced = sliced - 1 WHERE id = 'budget:a'", "stored is Account(id='budget:a'"),
