@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.properties import test_escrow_machine as machines
+from tests.properties.escrow_world import GRAINS
 from tests.stores import SQLiteStores
 
 STEPS = 250
@@ -36,7 +37,7 @@ def event(dice: random.Random) -> tuple[Any, ...]:
             return (name, pick, dice.randrange(41), dice.choice(machines.HOW))
         case "settle":
             how = dice.choice(["nothing", "little", "half", "all", "more"])
-            return (name, pick, how, dice.choice([0, 1, machines.GRAINS - 1]))
+            return (name, pick, how, dice.choice([0, 1, GRAINS - 1]))
         case "load" | "tidy" | "poke":
             return ("do", pick, name, smooth)
         case "wait":

@@ -70,9 +70,7 @@ _SLICES_BY_ID: Final = select(*_SLICE).where(_slices.id.in_(_NAMES))
 _SLICES_OVER: Final = (
     select(*_SLICE).where(_slices.id.in_(select(_scopes.slice).where(_scopes.account.in_(_NAMES)))).order_by(_slices.id)
 )
-_SLICE_PAGE: Final = (
-    select(*_SLICE).where(_slices.id > bindparam("after")).order_by(_slices.id).limit(bindparam("size"))
-)
+_ALL_SLICES: Final = select(*_SLICE).order_by(_slices.id)
 _SLICE_SCOPES: Final = select(_scopes.account, _scopes.slice)
 _SLICES_HELD: Final = select(*_SLICE).where(_slices.holder == bindparam("holder")).order_by(_slices.id)
 _RECALLED: Final = (
@@ -246,10 +244,7 @@ def account_pages(session: ReadSession, size: int = PAGE) -> Iterator[list[Accou
 
 def all_slices(session: ReadSession) -> Iterator[Slice]:
     """Every slice of the projection, by id."""
-    after = ""
-    while rows := session.all(_SLICE_PAGE, {"after": after, "size": PAGE}):
-        yield from (_slice(row) for row in rows)
-        after = rows[-1].id
+    return (_slice(row) for row in session.all(_ALL_SLICES))
 
 
 def slice_scopes(session: ReadSession) -> list[tuple[str, str]]:
