@@ -5,7 +5,7 @@ PY := .venv/bin/python
 UV := .boot/bin/uv
 JOBS ?= 2
 
-.PHONY: help setup demo test postgresql check lint types unit rest bench lock docs clean
+.PHONY: help setup demo test postgresql check lint types unit rest bench soak lock docs clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -53,6 +53,9 @@ rest: setup
 
 bench: setup  ## what the gateway costs, beside nginx and LiteLLM where they are installed
 	@$(PY) -m bench.gateway $(ARGS)
+
+soak: setup  ## half an hour under load: does memory grow, does anything leak, is all accounted for (ARGS='--minutes 5')
+	@$(PY) -m bench.soak $(ARGS)
 
 lock: .boot/bin/uv  ## renew requirements.lock from pyproject.toml
 	@$(UV) pip compile pyproject.toml --group dev --group demo --generate-hashes --no-header --no-annotate -q -o requirements.lock

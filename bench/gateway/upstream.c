@@ -8,7 +8,8 @@
  *   - with it                server-sent events. The tag [[chunks=N pace=P]] anywhere in the request says how many
  *                            content chunks and how many milliseconds lie between two writes; pace=0 writes the whole
  *                            stream at once. The usage event comes only if "include_usage":true was asked for.
- * A GET is answered with a list of one model, which serves health checks.
+ * A GET is answered with a list of one model, which serves health checks; GET /counts with how many POSTs to a path
+ * that ends in "completions" have been read, answered to the end or not.
  *
  * One thread, epoll, HTTP/1.1 keep-alive. Answers are rendered once and sent from memory.
  */
@@ -44,6 +45,7 @@ struct connection {
 };
 
 static int epoll_fd;
+static long generations;
 static struct connection *paced; /* connections with a paced stream */
 
 static void die(const char *what) {
@@ -157,7 +159,18 @@ static bool is_true(const char *text, size_t length, const char *key) {
     return at < end && *at == 't';
 }
 
+static bool answer_get(struct connection *c) {
+    if (strncmp(c->in, "GET /counts ", 12) != 0) return send_or_keep(c, models_answer.bytes, models_answer.length);
+    char body[64], answer[256];
+    int size = snprintf(body, sizeof body, "{\"generations\":%ld}", generations);
+    int length = snprintf(answer, sizeof answer,
+                          "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", size, body);
+    return send_or_keep(c, answer, (size_t)length);
+}
+
 static bool answer_post(struct connection *c, const char *body, size_t length) {
+    const char *line_end = memchr(c->in, '\r', (size_t)(body - c->in));
+    generations += line_end && memmem(c->in, (size_t)(line_end - c->in), "completions ", 12);
     if (!is_true(body, length, "\"stream\"")) return send_or_keep(c, json_answer.bytes, json_answer.length);
     int chunks = 32, pace_ms = 0;
     const char *tag = memmem(body, length, "[[chunks=", 9);
@@ -194,9 +207,7 @@ static bool answer_requests(struct connection *c) {
         if (used > REQUEST_MAX) return false;
         if (c->in_length < used) return true;
         bool get = strncmp(c->in, "GET ", 4) == 0;
-        if (!(get ? send_or_keep(c, models_answer.bytes, models_answer.length)
-                  : answer_post(c, c->in + head, (size_t)length)))
-            return false;
+        if (!(get ? answer_get(c) : answer_post(c, c->in + head, (size_t)length))) return false;
         memmove(c->in, c->in + used, c->in_length - used);
         c->in_length -= used;
     }

@@ -67,11 +67,6 @@ async def eventually(condition: Callable[[], Any], what: str = "the condition") 
         await asyncio.sleep(0.002)
 
 
-def _watched() -> bool:
-    """Whether the server is waiting for some caller to leave: it does so a moment after a request was admitted."""
-    return any(task.get_coro().__qualname__ == "Client._until_gone" for task in asyncio.all_tasks())
-
-
 @dataclass
 class Live:
     """A running server: its parts, and where it listens."""
@@ -221,10 +216,16 @@ class Shop:
         return heard
 
     async def hang_up(self, caller: Heard, *, reset: bool = False) -> None:
-        """Leave, as the only caller that there is, and wait until the server has noticed."""
-        await eventually(_watched, "the caller to be watched")
+        """Leave while the request is being answered, and wait until the server has noticed."""
+        address = caller.address
+
+        def known(*, busy: bool) -> bool:
+            connections = self.live.server.http.connections
+            return any(each.ends.caller == address and each.busy >= busy for each in connections)
+
+        await eventually(lambda: known(busy=True), "the request to arrive")
         caller.leave(reset=reset)
-        await eventually(lambda: not _watched(), "the server to notice")
+        await eventually(lambda: not known(busy=False), "the server to notice")
 
     async def records(self) -> Sequence[UsageRecord]:
         """Every usage record of the customer, once all that was settled is loaded."""
@@ -274,8 +275,9 @@ class Shop:
         """Put one more engine behind the shop's model, and wait until it takes requests."""
         upstream = await self.stack.enter_async_context(FaultyUpstream(f"engine{len(self.upstreams)}"))
         self.upstreams.append(upstream)
-        wanted = {"context": 4096, "max_output": 64, "embeddings": True, "url": upstream.url, **given}
-        spec = DeploymentSpec(model=self.model, engine=engine, upstream_model="tiny-chat", **wanted)
+        wanted = {"context": 4096, "max_output": 64, "embeddings": True, "url": upstream.url}
+        names = {"model": self.model, "engine": engine, "upstream_model": "tiny-chat"}
+        spec = DeploymentSpec(**{**names, **wanted, **given})
         made = await self.live.change(deployments.create_deployment, IDS, spec, now=CLOCK.now())
         self.stack.push_async_callback(self._undeploy, made.id)
         candidates = self.live.server.pool.candidates

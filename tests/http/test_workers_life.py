@@ -9,14 +9,14 @@ import httpx
 import pytest
 
 from surplus.metering.model import Outcome
-from tests.http.fleets import Fleet, books_of, check, fleet
+from tests.http.fleets import Fleet, books_of, check, fleet, nothing_set_aside
 from tests.http.harness import eventually
 from tests.http.processes import END_S, Customer, Process, furnish
 from tests.http.reading import chat, read_stream
 from tests.http.test_operations_processes import TOKENS, Call
 from tests.upstream import Fault, FaultyUpstream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PACE_S = 0.02
 
@@ -84,6 +84,7 @@ async def test_a_worker_that_is_killed_is_replaced_its_requests_settled_and_the_
         assert await made.process.end(signal.SIGTERM) == 0
     with books_of(data) as books:
         records = check(books, customer)
+        nothing_set_aside(books)
     assert len(records) == 4
     cut = records[streams.requests[victim]]
     assert cut.outcome is Outcome.INTERRUPTED
@@ -131,6 +132,7 @@ async def test_a_drain_loses_no_stream_and_no_record(tmp_path: Path) -> None:
             assert read_stream(call.body).tokens == TOKENS
     with books_of(data) as books:
         records = check(books, customer)
+        nothing_set_aside(books)
     assert set(records) == {call.request for call in calls}
     assert {record.outcome for record in records.values()} == {Outcome.COMPLETED}
 
@@ -170,6 +172,7 @@ async def test_workers_outlive_a_killed_control_process_until_their_streams_end_
             assert await again.process.end(signal.SIGTERM) == 0
     with books_of(data) as books:
         records = check(books, customer)
+        nothing_set_aside(books)
     assert {records[call.request].outcome for call in (*calls, after)} == {Outcome.COMPLETED}
 
 
@@ -204,4 +207,5 @@ async def test_a_single_process_takes_over_what_workers_left(tmp_path: Path) -> 
             assert await again.process.end(signal.SIGTERM) == 0
     with books_of(data) as books:
         records = check(books, customer)
+        nothing_set_aside(books)
     assert {record.outcome for record in records.values()} == {Outcome.INTERRUPTED}

@@ -54,6 +54,11 @@ class Heard(asyncio.Protocol):
         await self._until(lambda: text in self.raw)
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Our end of the connection."""
+        return self._transport.get_extra_info("sockname")[:2]
+
+    @property
     def raw(self) -> bytes:
         return b"".join(self.pieces)
 

@@ -44,5 +44,6 @@ async def built() -> AsyncGenerator[Built]:
 
 
 def _client(server: bootstrap.Server, address: str) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(server.app, client=(address, 50_000))
+    assert server.api is not None
+    transport = httpx.ASGITransport(server.api, client=(address, 50_000))
     return httpx.AsyncClient(transport=transport, base_url="http://surplus.invalid")

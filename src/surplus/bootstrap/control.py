@@ -42,7 +42,8 @@ from surplus.kit.db import Database
 from surplus.kit.edge import Edge
 from surplus.kit.election import Office
 from surplus.kit.errors import SurplusError
-from surplus.kit.http_server import HttpServer
+from surplus.kit.http1_server import AsgiHandler
+from surplus.kit.http1_server import Server as HttpServer
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.link import Hub
 from surplus.kit.link.server import bind
@@ -239,7 +240,7 @@ async def run(control: Control, sock: socket.socket, stop: asyncio.Event) -> Non
         ended=fleet.ended,
     )
     sock.listen(BACKLOG)  # from now on nobody is turned away: who comes before the first worker waits for it
-    http = HttpServer(control.app, control.inside, drain_s=drain_s)
+    http, closing = HttpServer(fleet.clock, control.inside, drain_s=drain_s), asyncio.Event()
     with bind(control.data / RUN / LINK_SOCKET) as link, bind(control.data / RUN / CONTROL_SOCKET) as door:
         await fleet.refresh.now()
         await control.hub.listen(link)
@@ -247,7 +248,7 @@ async def run(control: Control, sock: socket.socket, stop: asyncio.Event) -> Non
         watching = asyncio.create_task(control.watch.run())
         await control.watch.first(FIRST_CHECK_S)
         engines = asyncio.create_task(control.pool.run())
-        serving = asyncio.create_task(http.serve(sockets=[door]))
+        serving = asyncio.create_task(http.serve(AsgiHandler(control.app), door, closing))
         working = asyncio.create_task(fleet.children.run())
         jobs = [asyncio.create_task(job.run()) for job in control.jobs]
         stop_with([watching, engines, serving, working, *jobs], stop)
@@ -255,7 +256,7 @@ async def run(control: Control, sock: socket.socket, stop: asyncio.Event) -> Non
         fleet.draining = True
         control.watch.stop()
         await fleet.children.stop(drain_s + SETTLING_S)
-        http.should_exit = True
+        closing.set()
         await control.pool.stop(drain_s)
         for job in jobs:
             job.cancel()

@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from surplus.bootstrap.instructions import worker_name
+from surplus.bootstrap.parts import RESTARTS, WORKERS
 from surplus.gateway.refresh import Refresh
 from surplus.gateway.standing import Standing
 from surplus.gateway.worker import channels
@@ -132,9 +133,9 @@ class Fleet(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of all workers together, and those of this process."""
-        yield GaugeMetricFamily("surplus_workers", "Worker processes that run", value=len(self.children.alive))
+        yield GaugeMetricFamily("surplus_workers", WORKERS, value=len(self.children.alive))
         restarts = self.children.restarts
-        yield CounterMetricFamily("surplus_worker_restarts", "Workers that ended and were replaced", value=restarts)
+        yield CounterMetricFamily("surplus_worker_restarts", RESTARTS, value=restarts)
         yield from self.merged.collect()
 
     def workers(self) -> list[WorkerStanding]:

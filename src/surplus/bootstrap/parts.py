@@ -11,6 +11,8 @@ from surplus.gateway.tracing import Tracer
 from surplus.settings import Settings
 
 CONNECT_S: Final = 5.0
+WORKERS: Final = "Worker processes that run; 0 where one process does everything"
+RESTARTS: Final = "Workers that ended and were replaced"
 
 
 def create_control_plane(**deps: Any) -> ASGIApp:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp
 
 from surplus import __version__
 from surplus.bootstrap.data import CHECKED, SLOTS, gateway_name, journal_directory
 from surplus.bootstrap.leftovers import Leftovers, first_free
-from surplus.bootstrap.parts import create_control_plane, patience, tracer_of
+from surplus.bootstrap.parts import RESTARTS, WORKERS, create_control_plane, patience, tracer_of
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
 from surplus.edge import edge_of
 from surplus.gateway import http as gateway_http
@@ -43,9 +43,12 @@ from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
 from surplus.kit.edge import Edge
 from surplus.kit.election import Office
-from surplus.kit.http_server import HttpServer, split
+from surplus.kit.http1_server import AsgiHandler, Handler
+from surplus.kit.http1_server import Server as HttpServer
+from surplus.kit.http_server import split
 from surplus.kit.ids import Ids, RandomIds
 from surplus.kit.journal import Journal, Slots
+from surplus.kit.money import MICRO_PER_DOLLAR
 from surplus.serving.directory import Directory
 from surplus.serving.engines.factory import Engines
 from surplus.serving.replicas import Pool
@@ -60,8 +63,8 @@ FIRST_CHECK_S: Final = 1.0  # a longer check of the ledger goes on while the ser
 class Server:
     """Every part of a running gateway that starts, stops or is asked how it is.
 
-    `pool` are the engines, where this process looks after them. `cut_off` is set when nobody writes to the database any
-    more: the journal is left for the next start then.
+    `answer` is who answers requests, `api` the control plane and `pool` the engines, where this process has them.
+    `cut_off` is set when nobody writes to the database any more: the journal is left for the next start then.
     """
 
     name: str
@@ -81,10 +84,12 @@ class Server:
     edge: Edge
     watching: Watching
     watch: Watch | None = None
-    app: ASGIApp
+    http: HttpServer
+    answer: Handler
     registry: CollectorRegistry
     flush_traces: Any
     jobs: list[Job]
+    api: ASGIApp | None = None
     cut_off: asyncio.Event = field(default_factory=asyncio.Event)
 
     def not_ready(self) -> list[str]:
@@ -155,7 +160,10 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     )
     server.jobs += [office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers]
     gauge_books(server.registry, watch)
-    server.app = split(gateway_http.PREFIX, server.app, _control_plane(server, pool, watch, clock, ids))
+    Gauge("surplus_workers", WORKERS, registry=server.registry)
+    Counter("surplus_worker_restarts", RESTARTS, registry=server.registry)
+    server.api = _control_plane(server, pool, watch, clock, ids)
+    server.answer = split(gateway_http.PREFIX, server.answer, AsgiHandler(server.api))
     return server
 
 
@@ -195,6 +203,7 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
         answer_recalls=journaled.funds.answer_recalls,
     )
     presence = _presence(around, journaled.name)
+    edge = edge_of(settings.server, around.ids, metrics.refuse)
     server = Server(
         name=journaled.name,
         settings=settings,
@@ -210,9 +219,10 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
         upstream=around.upstream,
         refresh=refresh,
         presence=presence,
-        edge=edge_of(settings.server, around.ids, metrics.refuse),
+        edge=edge,
         watching=around.watching,
-        app=gateway_http.Gateway(path, around.directory, around.ids),
+        http=HttpServer(around.clock, edge, drain_s=settings.server.drain_s),
+        answer=gateway_http.Gateway(path, around.directory, around.ids),
         registry=registry,
         flush_traces=flush_traces,
         jobs=[journaled.fsync, refresh, presence, Tidying(ledgered=journaled.ledgered, funds=journaled.funds)],
@@ -295,10 +305,14 @@ def _presence(around: Around, gateway: str) -> Presence:
 
 def _gauges(server: Server, metrics: Metrics) -> None:
     lag, unwritten = "Journal that is not in the database yet", "Settlements that the disk refused"
+    granted = "Money that slices have granted to requests which are not charged yet"
     metrics.gauge("surplus_in_flight", "Requests being served", lambda: server.path.in_flight)
     metrics.gauge("surplus_journal_lag_bytes", lag, lambda: server.loader.lag_bytes)
     metrics.gauge("surplus_unwritten_settlements", unwritten, lambda: server.ledgered.unwritten)
     metrics.gauge("surplus_slots_in_use", "In-flight slots that are claimed", lambda: server.slots.in_use)
+    metrics.gauge("surplus_granted_dollars", granted, lambda: server.funds.granted_micro / MICRO_PER_DOLLAR)
+    metrics.gauge("surplus_upstream_connections", "Connections to engines", lambda: server.upstream.connections)
+    metrics.gauge("surplus_tasks", "Tasks of the event loop", lambda: len(asyncio.all_tasks()))
 
 
 def gauge_books(registry: CollectorRegistry, watch: Watch) -> None:
@@ -328,19 +342,17 @@ def _control_plane(server: Server, pool: Pool, watch: Watch, clock: Clock, ids: 
 
 async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then drain: no answer is cut off and no record is lost."""
-    drain_s = server.settings.server.drain_s
-    http = HttpServer(server.app, server.edge, drain_s=drain_s)
     await server.refresh.now()
     settle_down()
     loading = asyncio.create_task(server.loader.run())
     lasting = [asyncio.create_task(one.run()) for one in (server.pool, server.watch) if one is not None]
     jobs = [asyncio.create_task(job.run()) for job in server.jobs]
-    jobs.append(asyncio.create_task(_drain_after(stop, server, http)))
+    jobs.append(asyncio.create_task(_drain_after(stop, server)))
     stop_with([loading, *lasting, *jobs], stop)
     try:
         if server.watch is not None:
             await server.watch.first(FIRST_CHECK_S)
-        await http.serve(sockets=[sock])
+        await server.http.serve(server.answer, sock, stop)
     finally:
         if server.watch is not None:
             server.watch.stop()
@@ -355,7 +367,7 @@ async def run(server: Server, sock: socket.socket, stop: asyncio.Event) -> None:
         await server.funds.close()
         await server.presence.leave()
         if server.pool is not None:
-            await server.pool.stop(drain_s)
+            await server.pool.stop(server.settings.server.drain_s)
         ended += await asyncio.gather(*lasting, return_exceptions=True)
         await close(server)
     raise_failed(ended)
@@ -369,10 +381,9 @@ async def _load_the_rest(server: Server, loading: asyncio.Task[None]) -> None:
     loading.cancel()
 
 
-async def _drain_after(stop: asyncio.Event, server: Server, http: HttpServer) -> None:
+async def _drain_after(stop: asyncio.Event, server: Server) -> None:
     await stop.wait()
     server.path.draining = True
-    http.should_exit = True
 
 
 async def close(server: Server) -> None:

@@ -30,6 +30,7 @@ from surplus.kit.children import Lifeline
 from surplus.kit.clock import SystemClock
 from surplus.kit.db import Database
 from surplus.kit.errors import SurplusError, Unavailable
+from surplus.kit.http1_server import AsgiHandler
 from surplus.kit.http_server import split
 from surplus.kit.ids import RandomIds
 from surplus.kit.link import Link, LinkLost
@@ -189,7 +190,7 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
     )
     made = await server.build_gateway(told.settings, around)
     control = ControlProxy(HttpUpstream(unix=data / RUN / CONTROL_SOCKET), made.edge.tell)
-    made.app = split(gateway_http.PREFIX, made.app, control)
+    made.answer = split(gateway_http.PREFIX, made.answer, AsgiHandler(control))
     return made
 
 

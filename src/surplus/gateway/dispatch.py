@@ -11,7 +11,7 @@ from typing import Final
 
 from surplus.gateway.admission import Admission, Offer
 from surplus.gateway.answers import Whole, count_choices, read_whole
-from surplus.gateway.errors import NoCapacity, StreamBroken, UpstreamBroken, UpstreamSilent
+from surplus.gateway.errors import ContextTooLong, NoCapacity, StreamBroken, UpstreamBroken, UpstreamSilent
 from surplus.gateway.meter import StreamMeter
 from surplus.gateway.tracing import Attempt, Tracer
 from surplus.gateway.upstream_body import sums_choices, upstream_body
@@ -95,12 +95,13 @@ class Dispatcher:
         """The exchange with the first replica that gives a good answer; whoever gets it closes it.
 
         Raises the SurplusError of the last attempt: the caller's own mistakes at once, all else when the attempts are
-        used up.
+        used up. A prompt that was too long for one deployment is sent to those alone that have a larger context.
         """
         tried: list[str] = []
+        context = 0
         failure: SurplusError = NoCapacity("no replica is ready; try again in a moment", retry_after_s=2)
         for number in range(self.patience.attempts):
-            choice = self._choose(admission, tried)
+            choice = self._choose(admission, tried, context)
             if choice is None:
                 break
             replica, offer = choice
@@ -113,14 +114,16 @@ class Dispatcher:
                 return await self._try(admission, replica)
             except _TryAgain as again:
                 failure = again.error
-                admission.working = None
+            except ContextTooLong as error:
+                failure, context = error, offer.deployment.context + 1
+            admission.working = None
         raise failure
 
-    def _choose(self, admission: Admission, tried: Sequence[str]) -> tuple[Replica, Offer] | None:
-        """The first replica in the pool's order that was tried least."""
+    def _choose(self, admission: Admission, tried: Sequence[str], context: int) -> tuple[Replica, Offer] | None:
+        """The first replica in the pool's order that was tried least, of those with at least this context."""
         offers = {offer.deployment.id: offer for offer in admission.offers}
         candidates = self._pool.candidates(admission.body.model, embeddings=admission.endpoint.embeddings)
-        able = [replica for replica in candidates if replica.deployment.id in offers]
+        able = [each for each in candidates if each.deployment.id in offers and each.deployment.context >= context]
         if not able:
             return None
         replica = min(able, key=lambda candidate: tried.count(candidate.id))

@@ -1,9 +1,8 @@
-"""The data plane's HTTP: `/v1/...`. Plain ASGI, because this is the path that every token takes."""
+"""The data plane's HTTP: `/v1/...`, straight on our server, because this is the path that every token takes."""
 
 from typing import Any, Final
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from surplus.gateway import surface
 from surplus.gateway.client import Client
@@ -11,6 +10,7 @@ from surplus.gateway.endpoints import ENDPOINTS
 from surplus.gateway.errors import ModelNotFound
 from surplus.gateway.path import Path
 from surplus.kit.errors import MethodNotAllowed, NotFound, SurplusError
+from surplus.kit.http1_server import Exchange
 from surplus.kit.ids import Ids
 from surplus.serving.directory import Directory
 from surplus.serving.model import ModelInfo
@@ -19,27 +19,27 @@ PREFIX: Final = "/v1"
 
 
 class Gateway:
-    """The ASGI application of the data plane."""
+    """Answers every request of the data plane."""
 
     def __init__(self, path: Path, pool: Directory, ids: Ids) -> None:
         self._path = path
         self._pool = pool
         self._ids = ids
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route: str = scope["path"].removeprefix(PREFIX)
-        client = Client(scope, receive, send)
+    async def __call__(self, exchange: Exchange) -> None:
+        route, method = exchange.head.path.removeprefix(PREFIX), exchange.head.method
+        client = Client(exchange)
         endpoint = ENDPOINTS.get(route)
-        if endpoint is not None and scope["method"] == "POST":
+        if endpoint is not None and method == "POST":
             await self._path.serve(client, endpoint)
             return
         headers = surface.request_headers(self._ids.new("req"))
         try:
-            body = await self._read_only(client, scope["method"], route)
+            body = await self._read_only(client, method, route)
         except SurplusError as error:
             await self._path.refuse(client, error, headers)
             return
-        await client.start(200, [(b"content-type", b"application/json"), *headers])
+        client.start(200, [(b"content-type", b"application/json"), *headers])
         await client.send(body, more=False)
 
     async def _read_only(self, client: Client, method: str, route: str) -> bytes:

@@ -5,7 +5,7 @@ trusted; a whole block of events is checked at once, by joining it to one JSON a
 break, so the joint cannot be forged). Only blocks that carry figures, an error or the end are looked at one by one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -53,11 +53,28 @@ class PlainChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
+class OpenChoice(msgspec.Struct, gc=False):
+    """A choice that has not ended."""
+
+    index: int = 0
+    finish_reason: None = None
+
+
+class OpenChunk(msgspec.Struct, gc=False):
+    """A PlainChunk that ends no choice, as nearly all of them are."""
+
+    choices: list[OpenChoice] | None = None
+    usage: None = None
+    error: None = None
+
+
+_open_block: Final = msgspec.json.Decoder(list[OpenChunk])
 _plain_block: Final = msgspec.json.Decoder(list[PlainChunk])
 _chunk: Final = msgspec.json.Decoder(Chunk | None)
 _timings: Final = msgspec.json.Decoder(Timings | None)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _JOINT: Final = b"\n\ndata: "
+_JOINT_SAVES: Final = len(_JOINT) - 1
 CLOSING_EVENTS: Final = 3
 """The reason to finish, the usage, and [DONE]: what most streams end with."""
 
@@ -136,21 +153,25 @@ class StreamMeter:
 
     def _all_plain(self, block: bytes) -> bool:
         joined = block[6:-2].replace(_JOINT, b",")
-        count = (len(block) - 8 - len(joined)) // (len(_JOINT) - 1) + 1
+        if b"\n" in joined:  # an event that is no JSON by itself, or an uncommon one
+            return False
+        joined = b"[%b]" % joined
         try:
-            chunks = _plain_block.decode(b"[" + joined + b"]")
-            _check_text(block)
+            if not block.isascii():
+                block.decode()  # the decoders check only the strings that they keep
+            chunks = _open_or_plain(joined)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        if len(chunks) != count or b"\n\n" in joined:  # an event that is no JSON by itself
+        count = (len(block) - len(joined) - 6) // _JOINT_SAVES + 1
+        if len(chunks) != count:
             return False
-        if block.count(b'"finish_reason"') != block.count(b'"finish_reason":null'):
+        if type(chunks[0]) is PlainChunk:
             for chunk in chunks:
                 self._finish(chunk)
         self.events += count
         return True
 
-    def _finish(self, chunk: Chunk | PlainChunk) -> None:
+    def _finish(self, chunk: Chunk | PlainChunk | OpenChunk) -> None:
         for choice in chunk.choices or ():
             if choice.finish_reason:
                 self._unfinished.discard(choice.index)
@@ -233,6 +254,14 @@ class StreamMeter:
             return b""
         usage = msgspec.Raw(msgspec.json.encode(openai_usage(self.usage)))
         return sse.event(msgspec.json.encode({**self._envelope, "choices": [], "usage": usage}))
+
+
+def _open_or_plain(block: bytes) -> Sequence[OpenChunk | PlainChunk]:
+    """The chunks of a JSON array; all of one kind. Raises msgspec.DecodeError."""
+    try:
+        return _open_block.decode(block)
+    except msgspec.ValidationError:
+        return _plain_block.decode(block)
 
 
 def _tokens(count: int) -> int:

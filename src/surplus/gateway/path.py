@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 from surplus.gateway import surface
 from surplus.gateway.access import Access, Caller
 from surplus.gateway.admission import Admission, Admitting
 from surplus.gateway.body import parse
-from surplus.gateway.client import Client, ClientGone, Headers
+from surplus.gateway.client import Client, ClientGone
 from surplus.gateway.dispatch import Dispatcher, Exchange
 from surplus.gateway.endpoints import Endpoint
 from surplus.gateway.errors import BadBody, Draining, UpstreamSilent
 from surplus.gateway.estimate import estimated
 from surplus.gateway.limits import Limiting
 from surplus.gateway.metrics import Metrics
+from surplus.gateway.overdue import Overdue
 from surplus.gateway.relay import StreamRelay, relay_whole, usage_so_far
 from surplus.gateway.settlement import Ending
 from surplus.gateway.sse import event
@@ -25,6 +25,7 @@ from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
 from surplus.kit.clock import Clock
 from surplus.kit.errors import SurplusError
+from surplus.kit.http1_server import Headers
 from surplus.kit.ids import Ids
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
@@ -56,7 +57,11 @@ class Path:
     keepalive_s: float
     in_flight: int = 0
     draining: bool = False
+    _overdue: Overdue = field(init=False)
     _background: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    def __post_init__(self) -> None:
+        self._overdue = Overdue(self.dispatcher.patience.request_s)
 
     async def serve(self, client: Client, endpoint: Endpoint) -> None:
         """Answer one request, whatever happens."""
@@ -74,7 +79,6 @@ class Path:
             pass  # settled where it was noticed; there is nobody to answer
         finally:
             self.in_flight -= 1
-            client.close()
 
     async def _serve(self, client: Client, endpoint: Endpoint, request: str, headers: Headers) -> None:
         if self.draining:
@@ -95,7 +99,6 @@ class Path:
         if body.stream and not endpoint.streams:
             message = f"{endpoint.path} does not stream; leave `stream` out"
             raise BadBody(message, param="stream")
-        client.watch()
         try:
             with client.abortable():
                 return await self.admitting.admit(request, endpoint, caller, body)
@@ -109,8 +112,7 @@ class Path:
         handed_on = False
         patience = self.dispatcher.patience
         try:
-            async with asyncio.timeout(None) as limit:
-                client.when_slow(partial(limit.reschedule, asyncio.get_running_loop().time() + patience.request_s))
+            with self._overdue.limit():
                 exchange = await self._dispatch(client, admission)
                 if exchange.whole is not None:
                     await relay_whole(client, admission, exchange.replica, exchange.whole, headers)
@@ -127,7 +129,6 @@ class Path:
             settlement.settle(Ending(Outcome.FAILED, error.status))
             raise
         finally:
-            client.when_slow(None)
             if exchange is not None:
                 exchange.close()
             if not handed_on:
@@ -196,7 +197,7 @@ class Path:
                 async with asyncio.timeout(LAST_WORDS_S):
                     await client.send(event(body), more=False)
             return
-        await client.start(error.status, [*surface.error_headers(error), *headers])
+        client.start(error.status, [*surface.error_headers(error), *headers])
         await client.send(body, more=False)
 
 

@@ -6,7 +6,7 @@ from surplus.gateway import surface
 from surplus.gateway.admission import Admission
 from surplus.gateway.answers import Whole
 from surplus.gateway.bounds import OUTPUT_MAX
-from surplus.gateway.client import Client, Headers
+from surplus.gateway.client import Client
 from surplus.gateway.dispatch import Exchange, Patience
 from surplus.gateway.errors import StreamBroken, UpstreamSilent
 from surplus.gateway.estimate import estimated
@@ -15,6 +15,7 @@ from surplus.gateway.meter import StreamMeter
 from surplus.gateway.settlement import Ending
 from surplus.gateway.sse import event
 from surplus.kit.errors import SurplusError
+from surplus.kit.http1_server import Headers
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from surplus.serving.errors import UpstreamCut, UpstreamTimedOut
@@ -45,7 +46,7 @@ async def relay_whole(client: Client, admission: Admission, replica: Replica, wh
     if client.gone:
         return
     length = str(len(whole.data)).encode()
-    await client.start(200, [(b"content-type", b"application/json"), (b"content-length", length), *headers])
+    client.start(200, [(b"content-type", b"application/json"), (b"content-length", length), *headers])
     await client.send(whole.data, more=False)
 
 
@@ -61,6 +62,7 @@ class StreamRelay:
         self._meter = exchange.meter
         self._patience = patience
         self._bytes = 0
+        self._last = b""  # what has not been passed on, because something is to be done before
         self._most = estimated(admission.bounds, exchange.replica.deployment, events=OUTPUT_MAX)
 
     async def run(self, headers: Headers, keepalive_s: float) -> None:
@@ -70,7 +72,7 @@ class StreamRelay:
         it says what it will bill.
         """
         self._settlement.first_token()
-        await self._client.start(200, [*STREAM_HEADERS, *headers])
+        self._client.start(200, [*STREAM_HEADERS, *headers])
         keepalive = KeepAlive(self._client, keepalive_s)
         after_s = 0.0 if self._exchange.replica.deployment.engine.owned else self._patience.drain_s
         try:
@@ -84,23 +86,32 @@ class StreamRelay:
     async def _pump(self) -> None:
         answer, meter = self._exchange.answer, self._meter
         assert answer is not None
-        block = self._exchange.first
+        stopped = not self._pass_on(self._exchange.first)
         while True:
-            self._progress(block)
             if meter.error is not None:
-                await self._failed(block, meter.error)
+                await self._failed(self._last, meter.error)
                 return
             if meter.done:
                 self._exchange.finished = True
-                await self._complete(block)
+                await self._complete(self._last)
                 return
-            if block and not self._client.gone:
-                await self._client.send(block, more=True)
-            data = await answer.chunk(self._patience.idle_s)
-            if not data:
+            if stopped:
+                await self._client.drained()
+            stopped = await answer.follow(self._take, self._patience.idle_s)
+            if not stopped:
                 await self._ended()
                 return
-            block = meter.feed(data)
+
+    def _take(self, data: bytes) -> bool:
+        """Called with all that comes. False stops the reading: the stream has ended, or the caller does not keep up."""
+        return self._pass_on(self._meter.feed(data))
+
+    def _pass_on(self, block: bytes) -> bool:
+        self._progress(block)
+        if self._meter.done or self._meter.error is not None:
+            self._last = block
+            return False
+        return not block or self._client.gone or self._client.push(block)
 
     def _progress(self, block: bytes) -> None:
         """Note in the slot what would be charged if this process ended now; `usage` says the same at the end."""

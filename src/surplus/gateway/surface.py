@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from surplus.gateway.client import Headers
 from surplus.gateway.limits import Standing
 from surplus.kit.errors import SurplusError
+from surplus.kit.http1_server import Headers
 
 RETRY_AFTER_MAX_S: Final = 60
 

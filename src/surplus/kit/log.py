@@ -35,4 +35,3 @@ def configure(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("alembic").setLevel("WARNING")
-    logging.getLogger("uvicorn.access").disabled = True

@@ -3,7 +3,7 @@
 An answer is handed on as it comes, byte for byte; a clean end, a cut and a silence are three different things.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -25,6 +25,14 @@ class Answer(Protocol):
 
         Bytes that came before a cut are given out before it is raised. Raises UpstreamCut on an unclean end,
         UpstreamTimedOut when nothing comes for `timeout_s` seconds; the answer is of no further use after either.
+        """
+        ...
+
+    async def follow(self, take: Callable[[bytes], bool], timeout_s: float) -> bool:
+        """Call `take` with all bytes that are there, as soon as there are any, again and again; no task runs between.
+
+        Ends with True when `take` has returned False, and what comes then waits for the next call; with False at a
+        clean end. Raises like `chunk`. An error that `take` raises ends the connection, and so becomes UpstreamCut.
         """
         ...
 

@@ -5,7 +5,7 @@ On the hot path of every request: no task, no `wait_for` and no timer for each c
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -46,24 +46,51 @@ class HttpAnswer:
         return self._response.headers
 
     async def chunk(self, timeout_s: float) -> bytes:
-        response = self._response
         while True:
-            connection = self._connection
-            data = response.take()
-            if data:
-                if connection is not None:
-                    connection.read_on()
+            data = self._take()
+            if data or self._response.ended:
                 return data
-            if response.ended:
-                return b""
-            if response.error is not None or connection is None:
-                self.abort()
-                raise UpstreamCut("the engine's answer broke off; try again") from response.error
+            connection = self._unbroken()
             try:
                 await connection.wait(self._loop.time() + timeout_s)
             except TimeoutError as error:
-                self.abort()
-                raise UpstreamTimedOut(f"the engine sent nothing for {timeout_s:g} s; try again") from error
+                raise self._silent(timeout_s) from error
+
+    async def follow(self, take: Callable[[bytes], bool], timeout_s: float) -> bool:
+        while True:
+            data = self._take()
+            if data:
+                if not take(data):
+                    return True
+                continue
+            if self._response.ended:
+                return False
+            connection = self._unbroken()
+            try:
+                if await connection.follow(take, timeout_s):
+                    return True
+            except TimeoutError as error:
+                raise self._silent(timeout_s) from error
+            finally:
+                connection.unfollow()
+
+    def _take(self) -> bytes:
+        data = self._response.take()
+        if data and self._connection is not None:
+            self._connection.read_on()
+        return data
+
+    def _unbroken(self) -> Connection:
+        """The connection, which more may come from. Raises UpstreamCut."""
+        connection = self._connection
+        if self._response.error is not None or connection is None:
+            self.abort()
+            raise UpstreamCut("the engine's answer broke off; try again") from self._response.error
+        return connection
+
+    def _silent(self, timeout_s: float) -> UpstreamTimedOut:
+        self.abort()
+        return UpstreamTimedOut(f"the engine sent nothing for {timeout_s:g} s; try again")
 
     async def read(self, limit: int, timeout_s: float) -> bytes:
         deadline = self._loop.time() + timeout_s
@@ -123,12 +150,12 @@ class HttpUpstream:
         reuse: bool,
         method: str = "POST",
     ) -> HttpAnswer:
-        deadline = asyncio.get_running_loop().time() + connect_timeout_s + first_byte_timeout_s
         target = self._targets.get((method, replica_url, path, reuse)) or self._target(method, replica_url, path, reuse)
         head = target.head(headers, len(body))
         connection = self._pool.take(target.origin) if reuse else None
         if connection is None:
             connection = await self._connect(target, connect_timeout_s)
+        deadline = asyncio.get_running_loop().time() + first_byte_timeout_s
         try:
             response = await connection.ask(head, body, deadline)
         except TimeoutError as error:
@@ -137,6 +164,11 @@ class HttpUpstream:
         if not response.ready:
             raise UpstreamUnreachable("the engine could not be reached; try again") from response.error
         return HttpAnswer(response, connection, self._pool, reuse=reuse)
+
+    @property
+    def connections(self) -> int:
+        """How many are open, in use or idle."""
+        return self._pool.size
 
     async def close(self) -> None:
         await self._pool.close()

@@ -43,15 +43,14 @@ def settings(session: ReadSession) -> dict[str, str]:
 
 def test_how_readers_and_the_writer_work(database: Database) -> None:
     both = {
-        "statement_timeout": "1min",
         "lock_timeout": "10s",
         "idle_in_transaction_session_timeout": "1min",
         "synchronous_commit": "on",  # though these clusters have it off
         "application_name": "surplus",
         "client_encoding": "UTF8",
     }
-    reads = {"transaction_isolation": "repeatable read", "transaction_read_only": "on"}
-    writes = {"transaction_isolation": "read committed", "transaction_read_only": "off"}
+    reads = {"transaction_isolation": "repeatable read", "transaction_read_only": "on", "statement_timeout": "10min"}
+    writes = {"transaction_isolation": "read committed", "transaction_read_only": "off", "statement_timeout": "1min"}
     assert database.read_now(settings) == {**both, **reads}
     assert database.write_now(settings) == {**both, **writes}
 

@@ -6,8 +6,12 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import uvicorn
 
+from surplus.edge import edge_of
+from surplus.kit.clock import SystemClock
+from surplus.kit.http1_server import AsgiHandler, Server
+from surplus.kit.ids import RandomIds
+from surplus.settings import Settings
 from tests.http.world import World
 
 
@@ -15,11 +19,11 @@ from tests.http.world import World
 async def base(world: World) -> AsyncIterator[str]:
     """The address of a running server."""
     sock = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(world.app, http="httptools", ws="none", lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    stop = asyncio.Event()
+    server = Server(SystemClock(), edge_of(Settings().server, RandomIds(SystemClock()), lambda error: None), drain_s=10)
+    serving = asyncio.create_task(server.serve(AsgiHandler(world.app), sock, stop))
     yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-    server.should_exit = True
+    stop.set()
     await serving
     sock.close()
 

@@ -1,62 +1,73 @@
-"""Callers as the gateway meets them: a connection of ASGI, with the messages and the moments in a test's hands."""
+"""Callers as the gateway meets them: an exchange with a server, with the moments in a test's hands."""
 
 import asyncio
 import json
 from typing import Any
 
 from surplus.gateway.client import Client
-from tests.contract.engine_server import until
+from surplus.kit.http1_server import Exchange, Head
 from tests.unit.gateway.streams import read_events
 
 
 class Wire:
-    """One connection. `gone` is set when the caller leaves."""
+    """One connection with one request. `leave` is the caller's going."""
+
+    full = False
+    date = b""
+    seat = None
 
     def __init__(self, body: bytes = b"", *, headers: dict[str, str] | None = None) -> None:
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-        self.scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1", "headers": pairs}
-        self.gone = asyncio.Event()
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.body = b""
+        head = Head("POST", "/v1", b"/v1", b"", pairs, "1.0", keep_alive=False)
+        self.exchange = Exchange(self, head)
+        self.exchange.feed(body)
+        self.exchange.complete()
+        self.raw = b""
         self.ended = False
-        self._unread = [{"type": "http.request", "body": body, "more_body": False}]
-        self._changed = asyncio.Condition()
-        self._client: Client | None = None
+        self._changed = asyncio.Event()
 
-    async def receive(self) -> dict[str, Any]:
-        if self._unread:
-            return self._unread.pop(0)
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
+    def write(self, data: bytes) -> None:
+        assert not self.ended, "nothing follows the end of an answer"
+        self.raw += data
+        self._changed.set()
 
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            assert self.status is None, "an answer has one head"
-            self.status = message["status"]
-            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
-        else:
-            assert not self.ended, "nothing follows the end of an answer"
-            self.body += message.get("body", b"")
-            self.ended = not message.get("more_body", False)
-        async with self._changed:
-            self._changed.notify_all()
+    def wanted(self) -> None:
+        raise AssertionError("the body is here")
+
+    def answered(self) -> None:
+        self.ended = True
+        self._changed.set()
+
+    @property
+    def _head(self) -> list[str]:
+        return self.raw.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+
+    @property
+    def status(self) -> int | None:
+        return int(self._head[0].split()[1]) if self.raw else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return dict(line.split(": ", 1) for line in self._head[1:])
+
+    @property
+    def body(self) -> bytes:
+        return self.raw.partition(b"\r\n\r\n")[2]
 
     async def delivered(self, events: int) -> None:
         """Wait until that many events have been sent."""
-        async with asyncio.timeout(10), self._changed:
-            await self._changed.wait_for(lambda: len(read_events(self.body)) >= events)
+        async with asyncio.timeout(10):
+            while len(read_events(self.body)) < events:
+                self._changed.clear()
+                await self._changed.wait()
 
     async def leave(self) -> None:
-        """Go away, and wait until that has been noticed."""
-        self.gone.set()
-        assert self._client is not None
-        await until(lambda: self._client.gone)
+        """Go away."""
+        self.exchange.lost()
 
     def client(self) -> Client:
         """The server's view of this caller; make it in the task that serves it."""
-        self._client = Client(self.scope, self.receive, self.send)
-        return self._client
+        return Client(self.exchange)
 
     @property
     def error(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ async def test_a_caller_that_leaves_our_own_engine_stops_it(open_stage: Opener, 
     wire = stage.wire(stream=True)
     task = stage.call(wire)
     await wire.delivered(4)
-    wire.gone.set()
+    await wire.leave()
     await servers[0].generations[0].gone.wait()
     await task
     ending = await only(stage)
@@ -199,7 +199,7 @@ async def test_a_caller_that_leaves_before_our_own_engine_speaks_pays_for_the_in
     wire = stage.wire(stream=stream)
     task = stage.call(wire)
     seen = await servers[0].arrived()
-    wire.gone.set()
+    await wire.leave()
     await seen.gone.wait()
     await task
     ending = await only(stage)
@@ -214,7 +214,7 @@ async def test_where_nobody_can_count_the_input_it_is_estimated(open_stage: Open
     wire = stage.wire(stream=True)
     task = stage.call(wire)
     seen = await servers[0].arrived()
-    wire.gone.set()
+    await wire.leave()
     await seen.gone.wait()
     await task
     ending = await only(stage)
@@ -242,7 +242,7 @@ async def test_a_provider_that_is_not_heard_to_the_end_is_paid_for_what_it_deliv
     wire = stage.wire(stream=True)
     task = stage.call(wire)
     await wire.delivered(4)
-    wire.gone.set()
+    await wire.leave()
     async with asyncio.timeout(5):
         await task
     ending = await only(stage)

@@ -12,12 +12,12 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    root, access, alembic = (logging.getLogger(name) for name in ("", "uvicorn.access", "alembic"))
-    before = root.handlers[:], root.level, access.disabled, alembic.level
+    root, alembic = (logging.getLogger(name) for name in ("", "alembic"))
+    before = root.handlers[:], root.level, alembic.level
     yield
-    root.handlers[:], access.disabled = before[0], before[2]
+    root.handlers[:] = before[0]
     root.setLevel(before[1])
-    alembic.setLevel(before[3])
+    alembic.setLevel(before[2])
 
 
 def lines(stderr: Capture) -> list[dict[str, object]]:
@@ -64,10 +64,9 @@ def test_a_value_that_json_does_not_know_is_written_as_text(capsys: Capture) -> 
     assert lines(capsys)[0]["value"] == "{1}"
 
 
-def test_lines_below_the_level_and_access_lines_are_not_written(capsys: Capture) -> None:
+def test_lines_below_the_level_are_not_written(capsys: Capture) -> None:
     log.configure("warning")
     logging.getLogger("x").info("hidden")
-    logging.getLogger("uvicorn.access").error("GET /")
     logging.getLogger("x").error("shown")
     assert [line["message"] for line in lines(capsys)] == ["shown"]
 

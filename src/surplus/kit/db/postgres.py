@@ -33,17 +33,18 @@ _CONNECT: Final[dict[str, str]] = {
 """What the URL may overrule. A server that is gone without a word is noticed within 20 to 25 seconds."""
 
 _SESSION: Final = (
-    "SET statement_timeout = '60s'",
     "SET lock_timeout = '10s'",
     "SET idle_in_transaction_session_timeout = '60s'",
     # Money needs a commit that survives a power cut; whoever chose more than that keeps it.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
 )
 _READER: Final = (
+    "SET statement_timeout = '10min'",  # a check of the books reads every usage record there is
     "SET default_transaction_isolation = 'repeatable read'",
     "SET default_transaction_read_only = on",
 )
 _WRITER: Final = (
+    "SET statement_timeout = '60s'",
     "SET default_transaction_isolation = 'read committed'",
     "SET default_transaction_read_only = off",
     # Writers find rows by key alone. A table that grows faster than its statistics would be read from end to end.

@@ -1,7 +1,7 @@
 """The edge of the server: what a connection may do before, while and after a request is served.
 
-The rules are pure and know no server (`limits`, `pace`, `seats`, `proxies`, `validity`); `protocol` holds one
-connection of uvicorn to them, and is all that would be written again for another server.
+The rules are pure and know no server (`limits`, `pace`, `seats`, `proxies`, `validity`); `kit.http1_server` holds its
+connections to them.
 """
 
 from surplus.kit.edge.edge import Edge, Told

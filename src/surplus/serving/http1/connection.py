@@ -38,7 +38,9 @@ class Connection(asyncio.Protocol):
         self._writing_paused = False
         self._unsent = False
         self._lingering = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        self._silence_s = math.inf
         self._deadline = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
@@ -56,7 +58,9 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         response.feed(data)
-        if self._waiter is not None:
+        if self._take is not None and not response.over:
+            self._pass_on(self._take, response)
+        elif self._waiter is not None:
             self._wake()
         elif self._lingering:
             self._linger_on(response)
@@ -113,13 +117,30 @@ class Connection(asyncio.Protocol):
                 self.abort()
         return response
 
-    def wait(self, deadline: float) -> asyncio.Future[None]:
-        """Done when there is something new, or with TimeoutError at `deadline` (the loop's time). One at a time."""
+    def wait(self, deadline: float) -> asyncio.Future[bool]:
+        """Done when there is something new, or with TimeoutError at `deadline` (the loop's time). One at a time.
+
+        The result is False, but for a wait of `follow`.
+        """
         waiter = self._waiter = self._loop.create_future()
         self._deadline = deadline
         if deadline < self._rings_at:
             self._ring_at(deadline)
         return waiter
+
+    def follow(self, take: Callable[[bytes], bool], silence_s: float) -> asyncio.Future[bool]:
+        """A wait in which what comes of the body goes to `take` at once.
+
+        Done with True when `take` has returned False, with False when the answer is over; TimeoutError after
+        `silence_s` seconds without a byte of the body.
+        """
+        self._take = take
+        self._silence_s = silence_s
+        return self.wait(self._loop.time() + silence_s)
+
+    def unfollow(self) -> None:
+        """The wait is over, whatever it ended in."""
+        self._take = None
 
     def read_on(self) -> None:
         """What was read has been taken."""
@@ -191,10 +212,21 @@ class Connection(asyncio.Protocol):
             self.response.fail(error)
         self._wake()
 
-    def _wake(self) -> None:
+    def _pass_on(self, take: Callable[[bytes], bool], response: Response) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return  # whoever waits was told to stop, and has not yet
+        data = response.take()
+        if data:
+            self._deadline = self._loop.time() + self._silence_s
+            if not take(data):
+                self._take = None
+                self._wake(stopped=True)
+
+    def _wake(self, *, stopped: bool = False) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(stopped)
 
     def _linger_on(self, response: Response) -> None:
         response.take()

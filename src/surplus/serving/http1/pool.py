@@ -49,6 +49,11 @@ class Pool:
         self._refuse_if_closed()
         return connection
 
+    @property
+    def size(self) -> int:
+        """How many connections are open, in use or idle."""
+        return len(self._open)
+
     def release(self, connection: Connection) -> None:
         """Keep a connection whose answer is complete. One whose answer is read as far as it came gets a moment.
 
