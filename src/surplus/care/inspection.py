@@ -44,13 +44,13 @@ class SoundJournals:
 
 
 def open_books(data: Path, url: str | None) -> Database:
-    """The database of the server on `data`, at the schema of this version. Raises CareError, StoreUnavailable."""
+    """The database of a server's data directory, of a schema that this version works with. Raises CareError."""
     settings = bootstrap.load_settings(data, None, url)
     if not settings.store.url and not (data / bootstrap.DATABASE).exists():
         raise CareError(f"{data} has no {bootstrap.DATABASE}, so it is no server's data directory; check --data")
     database = Database(settings.store.url or data / bootstrap.DATABASE)
     found = health.schema(database, bootstrap.MIGRATIONS)
-    if not found.current:
+    if not found.current and (found.known or not found.usable):
         database.close()
         raise CareError(
             f"the database has schema {found.present or 'none'}, and this version of the program works with "

@@ -61,6 +61,8 @@ _HOLD: Final = [
 _SLICE: Final = [_slices.id, _slices.holder, _slices.scopes, _slices.amount_micro, _slices.drawn_seq, _slices.returned]
 
 _NAMES: Final[BindParameter[Any]] = bindparam("names", expanding=True)
+_AFTER: Final[BindParameter[Any]] = bindparam("after")
+_SIZE: Final[BindParameter[Any]] = bindparam("size")
 _HEAD: Final = select(*_BATCH).order_by(_batches.last_seq.desc()).limit(1)
 _ENTRIES_BY_KEY: Final = select(*_ENTRY).where(_log.key.in_(_NAMES))
 _ACCOUNTS_BY_ID: Final = select(*_ACCOUNT).where(_accounts.id.in_(_NAMES))
@@ -95,16 +97,9 @@ _PLACED: Final = _holds.state == HoldState.PLACED.value
 _DUE: Final = select(*_HOLD).where(_PLACED, _holds.deadline <= bindparam("now")).order_by(_holds.deadline, _holds.id)
 _SOME_DUE: Final = _DUE.limit(bindparam("size"))
 _ACTIVE: Final = select(*_HOLD).where(_PLACED).order_by(_holds.deadline, _holds.id).limit(bindparam("size"))
-_ENTRY_PAGE: Final = (
-    select(*_ENTRY, _log.digest).where(_log.seq > bindparam("after")).order_by(_log.seq).limit(bindparam("size"))
-)
-_BATCH_PAGE: Final = (
-    select(*_BATCH).where(_batches.last_seq > bindparam("after")).order_by(_batches.last_seq).limit(bindparam("size"))
-)
-_BATCH_ENDING: Final = select(*_BATCH).where(_batches.last_seq == bindparam("seq"))
-_ACCOUNT_PAGE: Final = (
-    select(*_ACCOUNT).where(_accounts.id > bindparam("after")).order_by(_accounts.id).limit(bindparam("size"))
-)
+_ENTRY_PAGE: Final = select(*_ENTRY, _log.digest).where(_log.seq > _AFTER).order_by(_log.seq).limit(_SIZE)
+_BATCH_PAGE: Final = select(*_BATCH).where(_batches.last_seq > _AFTER).order_by(_batches.last_seq).limit(_SIZE)
+_ACCOUNT_PAGE: Final = select(*_ACCOUNT).where(_accounts.id > _AFTER).order_by(_accounts.id).limit(_SIZE)
 _KEY_TWICE: Final = select(_log.key, func.max(_log.seq)).group_by(_log.key).having(func.count() > 1).limit(PAGE)
 _NEWEST: Final = select(_log.booked_at).order_by(_log.seq.desc()).limit(1)
 _HOLD_COUNT: Final = select(func.count()).select_from(tables.holds)
@@ -230,7 +225,7 @@ def batch_page(session: ReadSession, after: int) -> list[Batch]:
 
 def batch_ending(session: ReadSession, seq: int) -> Batch | None:
     """The link of the hash chain that ends at `seq`."""
-    row = session.first(_BATCH_ENDING, {"seq": seq})
+    row = session.first(select(*_BATCH).where(_batches.last_seq == seq))
     return Batch(*row) if row else None
 
 
