@@ -9,8 +9,10 @@ from bench.soak.watch import Reading
 
 KIB = 1024
 MIB = 1024 * 1024
-WARM_UP = 1 / 3
-"""Share of the time after which memory counts: caches and pools fill before."""
+WARM_UP, WARM_UP_SECONDS = 1 / 3, 300.0
+"""Memory counts after this share of the time, and not before so many seconds: the database's page caches, of 2 MiB for
+each of its connections, and the allocator's arenas fill before.
+"""
 JUDGED_SECONDS = 120.0
 """Memory that was watched for less than this after the warm-up says nothing about leaks."""
 TOLERATED_BYTES = 8.0
@@ -39,7 +41,8 @@ class Growth:
 def growth(readings: Sequence[Reading], rate: float) -> Growth | None:
     """None where there are too few readings."""
     last = readings[-1].at if readings else 0.0
-    kept = [one for one in readings if one.at >= last * WARM_UP]
+    warm = max(last * WARM_UP, WARM_UP_SECONDS)
+    kept = [one for one in readings if one.at >= warm]
     if len(kept) < 3:
         return None
     times = [one.at for one in kept]
@@ -82,7 +85,7 @@ def _memory(soaked: Soaked, memory: Growth | None) -> Iterator[str]:
         f" {last.anonymous / MIB:.1f} in the end; resident {last.resident / MIB:.1f} MiB"
     )
     if memory is None:
-        yield "too few readings for a slope"
+        yield f"  no slope: memory counts after {WARM_UP_SECONDS:.0f} s, when caches are full"
         return
     for name, line in (("own memory", memory.anonymous), ("resident", memory.resident)):
         hour = 3600 / KIB

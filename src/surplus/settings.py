@@ -16,6 +16,10 @@ class Server(Struct, frozen=True):
         "127.0.0.1"
     )
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080
+    role: Annotated[
+        Literal["all", "gateway", "control"],
+        Meta(description="What this server does, of several on one database server: requests, the rest, or both."),
+    ] = "all"
     workers: Annotated[int, Meta(ge=1, le=64, description="Processes that take requests; 1 is the server itself.")] = 1
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important log lines to write.")
@@ -179,7 +183,7 @@ class Settings(Struct, frozen=True):
             *_overtaken("gateway", self.gateway, Gateway(), _GATEWAY_BOUNDS),
             *_overtaken("server", self.server, Server(), _SERVER_BOUNDS),
         ]
-        return [*_tracing_conflicts(self.tracing), *_server_conflicts(self.server), *bounds]
+        return [*_tracing_conflicts(self.tracing), *_server_conflicts(self.server), *_role_conflicts(self), *bounds]
 
 
 _SERVER_BOUNDS: Final = {
@@ -211,6 +215,17 @@ def _server_conflicts(server: Server) -> Iterator[str]:
         Proxies.parse(server.trusted_proxies)
     except BadProxy as error:
         yield f"server.trusted_proxies: {error}; write addresses and networks, as in 10.0.0.0/8, 192.0.2.7"
+
+
+def _role_conflicts(settings: Settings) -> Iterator[str]:
+    server = settings.server
+    if server.role != "all" and not settings.store.url:
+        yield (
+            f"server.role is {server.role}, but a database in the data directory has one server, which does all; "
+            "give store.url, or leave the role out"
+        )
+    if server.role == "control" and server.workers > 1:
+        yield "server.workers has no effect where server.role is control: no requests are taken; leave one out"
 
 
 def _overtaken(section: str, given: Struct, default: Struct, bounds: Mapping[str, str]) -> Iterator[str]:

@@ -99,8 +99,15 @@ def clock() -> ManualClock:
 @pytest.fixture
 def shop(tmp_path: Path, clock: ManualClock) -> Iterator[Shop]:
     """Two requests in the database, two settled in the journal alone, one in flight."""
-    data, ids = tmp_path / "data", CountedIds()
-    database = bootstrap.open_store(data)
+    made = furnished(tmp_path / "data", "", clock)
+    yield made
+    made.close()
+
+
+def furnished(data: Path, url: str, clock: ManualClock) -> Shop:
+    """The same, in the database at `url`, else in a file."""
+    ids = CountedIds()
+    database = bootstrap.open_store(data, url)
     bootstrap.ensure_operator(database, ids, data, NOW)
     (data / bootstrap.SETTINGS_FILE).write_text("[server]\nport = 0\n")
     (data / bootstrap.JOURNAL).mkdir()
@@ -117,8 +124,7 @@ def shop(tmp_path: Path, clock: ManualClock) -> Iterator[Shop]:
     made.admit("req_5")
     slot = made.slots.claim("req_5")
     slot.update(uncached=0, cache_read=0, cache_write=0, output=7, delivered_bytes=70, delivered_events=7)
-    yield made
-    made.close()
+    return made
 
 
 def tamper(data: Path, statement: str) -> None:

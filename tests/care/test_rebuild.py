@@ -58,6 +58,6 @@ def test_not_beside_a_server(shop: Shop) -> None:
 
 
 def test_not_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CareError, match="no server's data directory"):
+    with pytest.raises(CareError, match="check --data"):
         rebuild(tmp_path / "data")
     assert not (tmp_path / "data").exists()

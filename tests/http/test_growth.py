@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 
 from surplus.app.keys import KeySpec
 from surplus.billing.budgets import BudgetScope, Period
+from surplus.bootstrap.data import DATABASE
 from surplus.identity.model import Limits
 from surplus.settings import Gateway, Server
 from tests.http.harness import PATIENCE_S, WIDE, Live, Shop, eventually, quick
@@ -45,7 +46,7 @@ def _selects() -> Iterator[dict[str, object]]:
 def _walks(live: Live, selects: dict[str, object]) -> list[str]:
     """Statements that read a growing table from end to end, as the query planner says."""
     found: list[str] = []
-    with closing(sqlite3.connect(live.server.database.path)) as books:
+    with closing(sqlite3.connect(live.data / DATABASE)) as books:
         for statement, parameters in selects.items():
             plan = [row[3] for row in books.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
             scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] in GROWING]
@@ -57,7 +58,7 @@ def _walks(live: Live, selects: dict[str, object]) -> list[str]:
 @asynccontextmanager
 async def _locked(live: Live) -> AsyncIterator[None]:
     """Somebody else has the database's only write lock."""
-    with closing(sqlite3.connect(live.server.database.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(live.data / DATABASE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")

@@ -59,19 +59,19 @@ async def _not_ready(process: Process) -> None:
             await asyncio.sleep(0.01)
 
 
-def _check(store_url: str, customer: Customer, answered: set[str]) -> None:
+def _check(data: Path, store_url: str, customer: Customer, answered: set[str]) -> None:
     """Every answer has its one record, nothing is held, and nothing was charged that has none."""
     database = Database(store_url)
-    books = Books(database)
+    books = Books(database, data)
     records = books.records(customer.org)
-    funds, verdict, holds = books.funds(customer.org), books.verify(), books.active_holds()
+    funds, verdict, left = books.funds(customer.org), books.verify(), books.left()
     database.close()
     assert answered <= {record.id for record in records}
     assert len({record.id for record in records}) == len(records)
     charged = sum(record.charged_micro for record in records)
     assert charged == sum(record.cost_grains for record in records) // GRAINS_PER_MICRO
     assert (funds.settled, funds.credit) == (charged, 50_000_000)
-    assert not holds
+    assert not left
     assert verdict.ok, verdict.problems
 
 
@@ -101,7 +101,7 @@ async def test_the_database_is_restarted_under_load_and_nothing_is_lost(
     assert {answer.status_code for answer in heard} <= {200, 429, 503}
     answered = {answer.headers["x-request-id"] for answer in heard if answer.status_code == 200}
     assert len(answered) > CALLERS
-    _check(store_url, customer, answered)
+    _check(tmp_path / "data", store_url, customer, answered)
 
 
 async def test_two_servers_that_start_at_one_time_share_an_empty_database(tmp_path: Path, store_url: str) -> None:
@@ -124,7 +124,7 @@ async def test_two_servers_that_start_at_one_time_share_an_empty_database(tmp_pa
         assert await two.end(signal.SIGTERM) == 0
     async with serving(tmp_path / "one", **store) as one:  # it has something in its journal, perhaps
         assert await one.end(signal.SIGTERM) == 0
-    _check(store_url, customer, {answer.headers["x-request-id"] for answer in answers})
+    _check(tmp_path / "one", store_url, customer, {answer.headers["x-request-id"] for answer in answers})
 
 
 async def test_the_first_start_of_two_at_the_same_instant(tmp_path: Path, store_url: str) -> None:

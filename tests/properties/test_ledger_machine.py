@@ -1,6 +1,7 @@
 """The ledger against an independent auditor, under any sequence of commands, clocks and restarts."""
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -12,14 +13,15 @@ from sqlalchemy import select
 from surplus.kit import outbox
 from surplus.kit.db import Database, ReadSession, WriteSession
 from surplus.ledger import service, tables
-from surplus.ledger.commands import Command, OpenAccount, Transfer
+from surplus.ledger.commands import Command, OpenAccount, SetLimit, Transfer
 from surplus.ledger.evolve import legs
 from surplus.ledger.model import AccountKind, LimitSet, Opened
 from tests.properties import ledger_operations as random
-from tests.properties.auditor import GRAINS, Auditor
+from tests.properties.auditor import GRAINS, Auditor, Recall
 from tests.stores import Stores
 
 HOLD = tables.entries.c.keys().index("hold")
+POOR = 3000
 ENDINGS = {"post", "void", "expire"}
 
 Rows = list[tuple[Any, ...]]
@@ -32,7 +34,7 @@ def some(operations: st.SearchStrategy[tuple[Any, ...]]) -> st.SearchStrategy[Op
 
 def dump(session: ReadSession) -> dict[str, Rows]:
     """Every row of every ledger table, in the order of its primary key."""
-    found = (tables.entries, tables.batches, tables.accounts, tables.holds)
+    found = (tables.entries, tables.batches, tables.accounts, tables.holds, tables.slices, tables.slice_scopes)
     return {
         table.name: [tuple(row) for row in session.all(select(table).order_by(*table.primary_key.columns))]
         for table in found
@@ -56,12 +58,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.database.close()
         self.stores.forget(self.place)
 
-    @initialize(micro=st.integers(1, 3000))
+    @initialize(micro=st.one_of(st.integers(1, POOR), st.integers(POOR, 100_000)))
     def begin(self, micro: int) -> None:
         opening = OpenAccount("open a", "wallet:a", AccountKind.WALLET, 0)
         assert self.database.write_now(service.apply, [opening], now=self.now) == [Opened("wallet:a", 0, first=True)]
         self.auditor.limits["wallet:a"] = 0
         self.apply([Transfer("first", "payments", "wallet:a", micro, "", "", random.START)])
+        if micro > POOR:  # slices are possible
+            self.apply([SetLimit(f"rich {name}", name, micro // 3) for name in random.WALLETS])
 
     # commands
 
@@ -76,6 +80,17 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(chosen=some(random.settlements))
     def h2_settle(self, chosen: Operations) -> None:
         self.apply(self.writer.write(chosen, self.now))
+
+    @rule(chosen=some(random.slices))
+    def draw_and_give_back(self, chosen: Operations) -> None:
+        self.apply(self.writer.write(chosen, self.now))
+
+    @rule(number=st.integers(0, 3), micro=st.integers(0, 60))
+    def tell_what_is_granted(self, number: int, micro: int) -> None:
+        """Also of slices that are gone, which leaves no trace."""
+        self.database.write_now(service.grant, {f"s{number}": micro})
+        if f"s{number}" in self.auditor.lots:
+            self.auditor.granted[f"s{number}"] = micro
 
     @rule(chosen=some(random.money))
     def move_money(self, chosen: Operations) -> None:
@@ -93,6 +108,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert random.IN_THE_AUDITORS_WORDS[type(outcome)](outcome) == expected, (command, outcome)
             if isinstance(outcome, LimitSet):
                 self.nets[outcome.account] = self.auditor.net(outcome.account, self.now)
+        self.auditor.committed()
         self.writer.sent += commands
 
     # the world
@@ -135,6 +151,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.l2_l7_the_log_only_grows(found["ledger_entry"])
         self.l1_l3_accounts_are_what_the_auditor_says(found["ledger_account"])
         self.l4_h5_nothing_is_used_beyond_a_limit(found["ledger_account"])
+        self.slices_are_what_the_auditor_says(found["ledger_slice"], found["ledger_slice_scope"])
         self.h2_holds_end_as_the_auditor_says_and_once(found["ledger_hold"])
         self.h3_h4_balances_are_what_the_auditor_says()
         self.h6_every_overrun_was_told()
@@ -147,19 +164,33 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def l1_l3_accounts_are_what_the_auditor_says(self, accounts: Rows) -> None:
         totals: defaultdict[str, int] = defaultdict(int)
-        for name, _, currency, limit, _, credits_, debits, _, carry in accounts:
+        for name, _, currency, limit, _, credits_, debits, _, carry, sliced, _, at, scarce in accounts:
             totals[currency] += credits_ - debits
             assert (credits_, debits) == (self.auditor.credits(name), self.auditor.debits(name)), name
+            recall = self.auditor.recalls.get(name, Recall(0, 0, 0))
+            assert (sliced, at, scarce) == (self.auditor.sliced(name), recall.at, recall.needed), name
             assert (limit, carry) == (self.auditor.limits[name], self.auditor.costs.get(name, 0) % GRAINS), name
         assert set(totals.values()) <= {0}
         assert {row[0] for row in accounts} == set(self.auditor.limits)
 
     def l4_h5_nothing_is_used_beyond_a_limit(self, accounts: Rows) -> None:
         """But for what was in use when a limit was lowered; that never grows."""
-        for name, _, _, limit, _, credits_, debits, held, _ in accounts:
+        for name, _, _, limit, _, credits_, debits, held, *_ in accounts:
             net = credits_ - debits - held
             assert limit is None or net >= min(-limit, self.nets.get(name, -limit)), name
             self.nets[name] = net
+
+    def slices_are_what_the_auditor_says(self, slices: Rows, scopes: Rows) -> None:
+        found = {row[0]: (row[1], row[2], row[3], bool(row[5])) for row in slices}
+        assert found == {
+            name: (lot.holder, json.dumps(lot.scopes, separators=(",", ":")), lot.amount, lot.returned)
+            for name, lot in self.auditor.lots.items()
+        }
+        assert scopes == sorted((scope, name) for name, lot in self.auditor.lots.items() for scope in lot.scopes)
+        for holder in ("gw0", "gw1", "gw2"):
+            assert self.database.read_now(service.recalled, holder) == self.auditor.to_give_back(holder)
+            mine = [name for name, lot in sorted(self.auditor.lots.items()) if lot.holder == holder]
+            assert [one.id for one in self.database.read_now(service.slices_of, holder)] == mine
 
     def h2_holds_end_as_the_auditor_says_and_once(self, holds: Rows) -> None:
         found = {row[0]: (row[1], row[7], row[8]) for row in holds}
@@ -176,8 +207,11 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert found.credits + found.limit == found.available + found.held + found.debits
 
     def h6_every_overrun_was_told(self) -> None:
-        told = {m.body["hold"]: m.body["overrun_micro"] for m in self.database.read_now(outbox.pending, "t", limit=999)}
-        assert told == {name: hold.overrun for name, hold in self.auditor.holds.items() if hold.overrun}
+        told: Counter[str] = Counter()
+        for message in self.database.read_now(outbox.pending, "t", limit=999):
+            told[message.body["hold"]] += message.body["overrun_micro"]
+        overruns = {name: hold.overrun for name, hold in self.auditor.holds.items()} | self.auditor.overruns
+        assert told == {name: micro for name, micro in overruns.items() if micro}
 
     def l9_the_log_proves_itself(self) -> None:
         found = self.database.read_now(service.verify)

@@ -69,6 +69,7 @@ SURFACE: Final[Sequence[SurplusError]] = (
     gateway.Draining(""),
     edge.ConnectionsFull(""),
     gateway.JournalBehind(0),
+    gateway.NotAGateway(),
     gateway.BooksUnchecked(""),
     gateway.LedgerViolation(""),
     journal.SlotsFull(""),

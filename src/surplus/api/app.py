@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from surplus.api import errors, openapi, pages
 from surplus.api.deps import ApiDeps
 from surplus.api.middleware import Edge
-from surplus.api.routes import catalog, gateways, keys, money, organizations, server, usage
+from surplus.api.routes import catalog, gateways, health, keys, money, organizations, server, usage
 
 __all__ = ["ApiDeps", "create_api"]
 
@@ -27,6 +27,9 @@ def create_api(deps: ApiDeps) -> FastAPI:
     app.state.started_at = deps.clock.now()
     app.add_middleware(Edge, ids=deps.ids)
     errors.install(app)
+    app.include_router(health.router)
+    if deps.role == "gateway":
+        return app
     for module in (organizations, keys, money, usage, catalog, gateways, server, pages):
         app.include_router(module.router)
     app.mount("/api/docs/assets", pages.assets)

@@ -29,7 +29,8 @@ class ApiDeps:
 
     `refresh` brings the caches of the data plane up to date. `not_ready` says why the server should get no requests
     now, with nothing if it should. `standing` is what is known of the books; `verify` checks them all. Without a
-    `registry` there is no `/metrics`. `workers` are the processes that take requests, where there are others than this.
+    `registry` there is no `/metrics`. A `role` of "gateway" answers for its health alone. `workers` are the processes
+    that take requests, where there are others than this.
     """
 
     database: Database
@@ -44,6 +45,7 @@ class ApiDeps:
     journal_lag_bytes: Callable[[], int]
     registry: CollectorRegistry | None
     version: str
+    role: str = "all"
     workers: Callable[[], Sequence[WorkerStanding]] = tuple
 
     async def read(self, function: Callable[Concatenate[ReadSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

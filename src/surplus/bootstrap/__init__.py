@@ -131,29 +131,35 @@ async def _listen(data: Path, host: str, port: int) -> socket.socket:
 async def _serve(settings: Settings, data: Path, sock: socket.socket) -> None:
     clock = SystemClock()
     database = open_store(data, settings.store.url)
-    made = ensure_operator(database, RandomIds(clock), data, clock.now())
+    operates = settings.server.role != "gateway"
+    made = operates and ensure_operator(database, RandomIds(clock), data, clock.now())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     surroundings = kit_settings.environment()
     if settings.server.workers > 1:
         controlling = await control.build(settings, data, database, surroundings)
-        _announce(sock, controlling.edge, database, data / OPERATOR_KEY, made=made)
+        _announce(sock, settings, controlling.edge, database, _operator_key(data / OPERATOR_KEY, made=made))
         await control.run(controlling, sock, stop)
     else:
         server = await build(settings, data, database, surroundings)
-        _announce(sock, server.edge, database, data / OPERATOR_KEY, made=made)
+        _announce(sock, settings, server.edge, database, _operator_key(data / OPERATOR_KEY, made=made))
         await run(server, sock, stop)
 
 
-def _announce(sock: socket.socket, edge: Edge, database: Database, key: Path, *, made: bool) -> None:
+def _announce(sock: socket.socket, settings: Settings, edge: Edge, database: Database, key: str) -> None:
     address, port = sock.getsockname()[:2]
     scheme = "http" if edge.tls is None else "https"
     url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
     sys.stdout.write(f"Surplus {__version__} at {url}\n")
-    sys.stdout.write(f"  model API   {url}/v1\n  control     {url}/api  (documents: {url}/api/docs)\n")
+    role = settings.server.role
+    if role != "control":
+        sys.stdout.write(f"  model API   {url}/v1\n")
+    if role != "gateway":
+        sys.stdout.write(f"  control     {url}/api  (documents: {url}/api/docs)\n")
     sys.stdout.write(f"  database    {database.name}\n")
-    sys.stdout.write(f"  operator    {_operator_key(key, made=made)}\n")
+    if role != "gateway":
+        sys.stdout.write(f"  operator    {key}\n")
     sys.stdout.flush()
 
 

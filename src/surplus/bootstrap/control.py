@@ -18,7 +18,7 @@ from surplus.bootstrap import instructions
 from surplus.bootstrap.data import CONTROL_SOCKET, LINK_SOCKET, RUN
 from surplus.bootstrap.fleet import Fleet
 from surplus.bootstrap.leftovers import Leftovers, first_free
-from surplus.bootstrap.parts import create_control_plane
+from surplus.bootstrap.parts import create_control_plane, reachable
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
 from surplus.bootstrap.server import FIRST_CHECK_S, gauge_books, watch_of
 from surplus.edge import edge_of
@@ -143,6 +143,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         tariffs=Tariffs(database),
         pool=pool,
         answer_recalls=_nothing,
+        runs=reachable(settings),
     )
     fleet = Fleet(clock=clock, refresh=refresh, announcer=announcer, limits=LimitsDesk(limiter, clock), merged=Merged())
     books, roll = LocalBooks(database, clock), LocalRoll(database)
@@ -161,6 +162,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         in_use=lambda: set(control.journals.values()),
     )
     office = Office(database, clock, CONTROL, ids.new("control"))
+    candidates = [office] if settings.server.role == "all" else []
     control = Control(
         settings=settings,
         data=data,
@@ -173,7 +175,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         watch=watch,
         inside=edge_of(_inside(settings.server), ids, _uncounted),
         app=from_workers(_control_plane(settings, database, pool=pool, fleet=fleet, watch=watch, clock=clock, ids=ids)),
-        jobs=[refresh, office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers],
+        jobs=[refresh, *candidates, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers],
         token=token,
         leftovers=leftovers,
     )
@@ -225,6 +227,7 @@ def _control_plane(
         journal_lag_bytes=lambda: fleet.journal_lag_bytes,
         registry=registry if settings.metrics.enabled else None,
         version=__version__,
+        role=settings.server.role,
         workers=fleet.workers,
     )
 

@@ -1,6 +1,7 @@
 """Parts that are made from settings alone."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.types import ASGIApp
@@ -8,11 +9,17 @@ from starlette.types import ASGIApp
 from surplus import __version__
 from surplus.gateway.dispatch import Patience
 from surplus.gateway.tracing import Tracer
+from surplus.serving.model import Deployment
 from surplus.settings import Settings
 
 CONNECT_S: Final = 5.0
 WORKERS: Final = "Worker processes that run; 0 where one process does everything"
 RESTARTS: Final = "Workers that ended and were replaced"
+
+
+def reachable(settings: Settings) -> Callable[[Deployment], bool]:
+    """Which engines a server of this role can reach: those in a process of ours are for the server that starts them."""
+    return lambda deployment: settings.server.role != "gateway" or deployment.url is not None
 
 
 def create_control_plane(**deps: Any) -> ASGIApp:

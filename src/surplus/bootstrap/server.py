@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from surplus import __version__
 from surplus.bootstrap.data import CHECKED, SLOTS, gateway_name, journal_directory
 from surplus.bootstrap.leftovers import Leftovers, first_free
-from surplus.bootstrap.parts import RESTARTS, WORKERS, create_control_plane, patience, tracer_of
+from surplus.bootstrap.parts import RESTARTS, WORKERS, create_control_plane, patience, reachable, tracer_of
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
 from surplus.edge import edge_of
 from surplus.gateway import http as gateway_http
@@ -23,6 +23,7 @@ from surplus.gateway.access import Access
 from surplus.gateway.admission import Admitting
 from surplus.gateway.books import LocalBooks
 from surplus.gateway.dispatch import Dispatcher
+from surplus.gateway.errors import NotAGateway
 from surplus.gateway.funds import EscrowFunds
 from surplus.gateway.jobs import Fsync, Loader
 from surplus.gateway.limits import Limiter, Limiting
@@ -55,7 +56,6 @@ from surplus.serving.replicas import Pool
 from surplus.serving.upstream_http import HttpUpstream
 from surplus.settings import Settings
 
-ROLE: Final = "all"
 FIRST_CHECK_S: Final = 1.0  # a longer check of the ledger goes on while the server already listens
 
 
@@ -145,7 +145,7 @@ async def build(settings: Settings, data: Path, database: Database, environment:
         database=database,
         books=books,
         roll=roll,
-        role=ROLE,
+        role=settings.server.role,
         limiter=limiter,
         watching=watch,
         directory=pool,
@@ -158,7 +158,9 @@ async def build(settings: Settings, data: Path, database: Database, environment:
     leftovers = Leftovers(
         data=data, database=database, books=books, roll=roll, clock=clock, ids=ids, in_use=lambda: {number}
     )
-    server.jobs += [office, Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers]
+    server.jobs += [Upkeep(database=database, clock=clock, office=office, limiter=limiter), leftovers]
+    if settings.server.role != "gateway":
+        server.jobs.append(office)
     gauge_books(server.registry, watch)
     Gauge("surplus_workers", WORKERS, registry=server.registry)
     Counter("surplus_worker_restarts", RESTARTS, registry=server.registry)
@@ -201,6 +203,7 @@ async def build_gateway(settings: Settings, around: Around) -> Server:
         tariffs=tariffs,
         pool=around.pool,
         answer_recalls=journaled.funds.answer_recalls,
+        runs=reachable(settings),
     )
     presence = _presence(around, journaled.name)
     edge = edge_of(settings.server, around.ids, metrics.refuse)
@@ -257,6 +260,10 @@ async def _open_journal(settings: Settings, around: Around, metrics: Metrics, tr
     )
 
 
+def _not_a_gateway() -> NotAGateway:
+    return NotAGateway()
+
+
 def _path(
     settings: Settings,
     around: Around,
@@ -292,7 +299,7 @@ def _path(
         tracer=tracer,
         metrics=metrics,
         max_body_bytes=settings.server.max_body_bytes,
-        closed=around.watching.closed,
+        closed=_not_a_gateway if settings.server.role == "control" else around.watching.closed,
         keepalive_s=settings.gateway.keepalive_s,
     )
 
@@ -337,6 +344,7 @@ def _control_plane(server: Server, pool: Pool, watch: Watch, clock: Clock, ids: 
         journal_lag_bytes=lambda: server.loader.lag_bytes,
         registry=server.registry if server.settings.metrics.enabled else None,
         version=__version__,
+        role=server.settings.server.role,
     )
 
 

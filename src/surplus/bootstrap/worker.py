@@ -19,6 +19,9 @@ from surplus.bootstrap.data import CONTROL_SOCKET, DATABASE, LINK_SOCKET, RUN, j
 from surplus.bootstrap.instructions import Instructions, worker_name
 from surplus.bootstrap.server import Around, Server
 from surplus.gateway import http as gateway_http
+from surplus.gateway.books import LocalBooks
+from surplus.gateway.ports import Books
+from surplus.gateway.processes import LocalRoll, Roll
 from surplus.gateway.standing import Standing
 from surplus.gateway.worker import channels
 from surplus.gateway.worker.books import LinkBooks
@@ -27,7 +30,7 @@ from surplus.gateway.worker.limits import LinkLimits
 from surplus.gateway.worker.roll import LinkRoll
 from surplus.kit import log as logs
 from surplus.kit.children import Lifeline
-from surplus.kit.clock import SystemClock
+from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
 from surplus.kit.errors import SurplusError, Unavailable
 from surplus.kit.http1_server import AsgiHandler
@@ -174,13 +177,14 @@ async def serve(told: Instructions, sock: socket.socket, lifeline: Lifeline) -> 
 async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mirror, books: Told) -> Server:
     data, clock = Path(told.data), SystemClock()
     ids = RandomIds(clock)
+    database, books_here, roll = _store(told, link, clock)
     around = Around(
         clock=clock,
         ids=ids,
         journal=journal_directory(data, told.journal),
-        database=Database(told.settings.store.url or data / DATABASE, readonly=True),
-        books=LinkBooks(link),
-        roll=LinkRoll(link),
+        database=database,
+        books=books_here,
+        roll=roll,
         role=ROLE,
         limiter=limits,
         watching=books,
@@ -192,6 +196,15 @@ async def _build(told: Instructions, link: Link, limits: LinkLimits, mirror: Mir
     control = ControlProxy(HttpUpstream(unix=data / RUN / CONTROL_SOCKET), made.edge.tell)
     made.answer = split(gateway_http.PREFIX, made.answer, AsgiHandler(control))
     return made
+
+
+def _store(told: Instructions, link: Link, clock: Clock) -> tuple[Database, Books, Roll]:
+    """A database server takes what every process writes; a file has one writer, the control process."""
+    url = told.settings.store.url
+    if url:
+        database = Database(url)
+        return database, LocalBooks(database, clock), LocalRoll(database)
+    return Database(Path(told.data) / DATABASE, readonly=True), LinkBooks(link), LinkRoll(link)
 
 
 def _orphaned(made: Server, stop: asyncio.Event) -> None:

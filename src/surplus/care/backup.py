@@ -2,9 +2,9 @@
 
 The journal says more than the database, and the database must never say more than the journal. What makes the pair one:
 
-1. The slots of requests in flight are read, then the journal is pinned and its end C is noted, then the database's
-   snapshot begins. Every hold was committed before its request was written to the journal, so the snapshot has the hold
-   of every request up to C.
+1. The slots of requests in flight are read, then the journal is pinned and its end C is noted (of several workers, each
+   journal), then the database's snapshot begins. Every hold was committed before its request was written to the
+   journal, so the snapshot has the hold of every request up to C.
 2. The snapshot says up to where it has the journal, P, and from where on it needs it. The copy of the journal ends at
    the later of C and P, so it covers what the database has and leads to nothing that the database cannot charge.
 
@@ -13,143 +13,162 @@ A server that starts on the copy finds what a server finds after `kill -9` at th
 
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from surplus import __version__, bootstrap
-from surplus.care import books
 from surplus.care import manifest as manifests
 from surplus.care.errors import CareError
-from surplus.care.inspection import check_schema, inspect
+from surplus.care.inspection import SoundStore, check_file, check_journals, check_store, journals, open_books
 from surplus.care.manifest import Manifest
 from surplus.gateway import store as gateway
 from surplus.kit.clock import Clock, iso
 from surplus.kit.db import Database, ReadSession, health
-from surplus.kit.db.copying import copy
+from surplus.kit.db.copying import copy, is_file
 from surplus.kit.journal import JournalDiscarded, Pinned, pinned
 
-SLOTS: Final = f"{bootstrap.JOURNAL}/slots"
-NAME: Final = f"{bootstrap.JOURNAL}/{bootstrap.GATEWAY}"
-LOCK: Final = f"{bootstrap.JOURNAL}/lock"
+T = TypeVar("T")
+
+DUMP: Final = "surplus.dump"
+SLOTS: Final = "slots"
 _TRIES: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What was noted on the database's snapshot."""
-
-    progress: gateway.Progress
-    end: int
-
-
-def back_up(data: Path, destination: Path, *, with_key: bool, clock: Clock) -> Manifest:
+def back_up(
+    data: Path, destination: Path, *, with_key: bool = False, store_url: str | None = None, clock: Clock
+) -> Manifest:
     """Write the books of `data` to the new folder `destination`, and check what was written.
 
-    `with_key` copies the operator's key too. Raises CareError, BackupDamaged (the books themselves are not sound),
-    StoreUnavailable, and errors of the journal; `destination` does not exist then.
+    `with_key` copies the operator's key too; `store_url` is the server's `--database`. Raises CareError, BackupDamaged
+    (the books themselves are not sound), StoreUnavailable, and errors of the journal; there is no `destination` then.
     """
-    if books.store_url(data):
-        message = (
-            f"the books of {data} are in a database server, and a backup here copies files; stop every server on it"
-        )
-        raise CareError(f"{message}, dump the database with its own tools, and copy the data directories")
     if destination.exists():
         raise CareError(f"{destination} exists; give the name of a new folder")
     if destination.resolve().is_relative_to(data.resolve()):
         raise CareError(f"{destination} is inside the data directory; a backup belongs elsewhere, on another disk")
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as made:
-        folder = Path(made) / "backup"
-        manifest = _write(data, folder, with_key=with_key, clock=clock)
-        folder.rename(destination)
+    database = open_books(data, store_url)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as made:
+            folder = Path(made) / "backup"
+            manifest = _Backup(database, data, folder, clock).take(with_key=with_key)
+            folder.rename(destination)
+    finally:
+        database.close()
     manifests.sync(destination.parent)
     return manifest
 
 
-def _write(data: Path, folder: Path, *, with_key: bool, clock: Clock) -> Manifest:
-    database = books.opened(data)
-    try:
-        check_schema(database)
-        taken_at = _copy_books(database, data, folder, clock)
-    finally:
-        database.close()
-    for name in (bootstrap.SETTINGS_FILE, *([bootstrap.OPERATOR_KEY] if with_key else [])):
-        if (data / name).exists():
-            manifests.copy_private(data / name, folder / name)
-        elif name == bootstrap.OPERATOR_KEY:
-            raise CareError(f"there is no {data / name} to copy; leave --with-operator-key out")
-    return _seal(data, folder, taken_at)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was noted on the database's snapshot: how far it has each journal, and where the copy of each has to end.
+
+    `sound` is there where the copy of the database cannot be opened and looked at.
+    """
+
+    progress: dict[str, gateway.Progress]
+    ends: dict[str, int]
+    sound: SoundStore | None
 
 
-def _copy_books(database: Database, data: Path, folder: Path, clock: Clock) -> float:
-    """Database, journal and slots; returns the instant (epoch seconds) that they are of."""
-    for left in reversed(range(_TRIES)):
-        folder.mkdir(mode=0o700)
-        slots = data / SLOTS
-        in_flight = slots.read_bytes() if slots.exists() else None
+class _Backup:
+    def __init__(self, database: Database, data: Path, folder: Path, clock: Clock) -> None:
+        self._database = database
+        self._data = data
+        self._folder = folder
+        self._clock = clock
+        self._journals: dict[str, Path] = {}
+        self._file = bootstrap.DATABASE if is_file(database) else DUMP
+        self._taken_at = 0.0
+        self._sound: SoundStore | None = None
+
+    def take(self, *, with_key: bool) -> Manifest:
+        self._copy_books()
+        for name in (bootstrap.SETTINGS_FILE, *([bootstrap.OPERATOR_KEY] if with_key else [])):
+            if (self._data / name).exists():
+                manifests.copy_private(self._data / name, self._folder / name)
+            elif name == bootstrap.OPERATOR_KEY:
+                raise CareError(f"there is no {self._data / name} to copy; leave --with-operator-key out")
+        return self._seal()
+
+    def _copy_books(self) -> None:
+        """Database, journals and slots."""
+        for left in reversed(range(_TRIES)):
+            self._folder.mkdir(mode=0o700)
+            self._journals = journals(self._data)
+            in_flight = {folder: _bytes(folder / SLOTS) for folder in self._journals.values()}
+            try:
+                with ExitStack() as stack:
+                    held = {name: stack.enter_context(pinned(folder)) for name, folder in self._journals.items()}
+                    self._copy_together(held)
+            except JournalDiscarded:  # what is copied came or went between two looks at it
+                if not left:
+                    raise
+                shutil.rmtree(self._folder)
+                continue
+            for folder, slots in in_flight.items():
+                for name, content in ((SLOTS, slots), (bootstrap.GATEWAY, _bytes(folder / bootstrap.GATEWAY))):
+                    if content is not None:
+                        manifests.write_private(self._folder / folder.name / name, content)
+            return
+
+    def _copy_together(self, held: Mapping[str, Pinned]) -> None:
+        written = {name: journal.look() for name, journal in held.items()}
+        self._taken_at = self._clock.now()
+
+        def look(session: ReadSession) -> _Seen:
+            progress = {name: gateway.progress(session, name) for name in held}
+            for name, journal in held.items():
+                if progress[name].position > written[name]:
+                    journal.look()  # loaded since; what was loaded is in the journal
+            if journals(self._data).keys() != held.keys():
+                raise JournalDiscarded("a worker has come while the journals were copied; try again")
+            ends = {name: max(end, progress[name].position) for name, end in written.items()}
+            if is_file(self._database):
+                return _Seen(progress, ends, None)
+
+            def read(function: Callable[..., T], *args: Any) -> T:
+                return function(session, *args)
+
+            return _Seen(progress, ends, check_store(read, held, now=self._taken_at))
+
+        seen = copy(self._database, self._folder / self._file, look)
+        for name, journal in held.items():
+            place = self._folder / self._journals[name].name
+            journal.copy(place, start=seen.progress[name].open_from, end=seen.ends[name])
+        self._sound = seen.sound
+
+    def _seal(self) -> Manifest:
+        """Check the copy as a restore would, and write down what it is."""
+        store = self._sound or self._check_copy()
+        found = check_journals(self._folder, store)
+        files = [file for file in sorted(self._folder.rglob("*")) if file.is_file()]
+        for file in files:
+            manifests.sync(file)
+        manifest = Manifest(
+            format=manifests.FORMAT,
+            version=__version__,
+            db_schema=str(health.schema(self._database, bootstrap.MIGRATIONS).present),
+            taken_at=iso(self._taken_at),
+            head=store.head,
+            journals=found.spans,
+            counts=found.counts,
+            other_gateways=store.others,
+            files={str(file.relative_to(self._folder)): manifests.checksum(file) for file in files},
+        )
+        manifests.write(self._folder, manifest)
+        return manifest
+
+    def _check_copy(self) -> SoundStore:
+        copied = Database(self._folder / self._file)
         try:
-            with pinned(data / bootstrap.JOURNAL) as journal:
-                written, name = journal.look(), bootstrap.known_gateway(data / bootstrap.JOURNAL)
-                taken_at = clock.now()
-                seen = copy(database, folder / bootstrap.DATABASE, partial(_look, journal, name, written))
-                journal.copy(folder / bootstrap.JOURNAL, start=seen.progress.open_from, end=seen.end)
-        except JournalDiscarded:  # a segment came and went between two looks at the folder
-            if not left:
-                raise
-            shutil.rmtree(folder)
-            continue
-        if in_flight is not None:
-            manifests.write_private(folder / SLOTS, in_flight)
-        if (data / NAME).exists():
-            manifests.copy_private(data / NAME, folder / NAME)
-        return taken_at
-    raise AssertionError("the last try returns or raises")
+            check_file(copied)
+            return check_store(copied.read_now, self._journals, now=self._taken_at)
+        finally:
+            copied.close()
 
 
-def _check_others(database: Database, data: Path) -> None:
-    """The journals of a server's other workers are not copied, so the database has to have all that is in them."""
-    for number in bootstrap.journals(data):
-        directory = bootstrap.journal_directory(data, number)
-        if number > 1 and any(directory.glob("*.journal")):
-            with pinned(directory) as journal:
-                loaded = database.read_now(gateway.progress, bootstrap.known_gateway(directory)).position
-                if loaded < journal.look():
-                    message = f"{directory} has what the copy of the database has not: workers are at work"
-                    raise CareError(f"{message}. Stop the server, or make a snapshot of the file system")
-
-
-def _look(journal: Pinned, name: str, written: int, session: ReadSession) -> _Seen:
-    progress = gateway.progress(session, name)
-    if progress.position > written:
-        journal.look()  # loaded since; what was loaded is in the journal
-    return _Seen(progress, max(written, progress.position))
-
-
-def _seal(data: Path, folder: Path, taken_at: float) -> Manifest:
-    """Check the copy as a restore would, and write down what it is."""
-    database = Database(folder / bootstrap.DATABASE)
-    try:
-        _check_others(database, data)
-        found = inspect(database, folder / bootstrap.JOURNAL, now=taken_at)
-        schema = health.schema(database, bootstrap.MIGRATIONS).present
-    finally:
-        database.close()
-    (folder / LOCK).unlink()
-    stored = {
-        str(file.relative_to(folder)): manifests.checksum(file) for file in sorted(folder.rglob("*")) if file.is_file()
-    }
-    manifest = Manifest(
-        format=manifests.FORMAT,
-        version=__version__,
-        db_schema=str(schema),
-        taken_at=iso(taken_at),
-        head=found.head,
-        journal=found.journal,
-        counts=found.counts,
-        files=stored,
-    )
-    for name in stored:
-        manifests.sync(folder / name)
-    manifests.write(folder, manifest)
-    return manifest
+def _bytes(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None

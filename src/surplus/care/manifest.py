@@ -24,7 +24,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class JournalSpan(msgspec.Struct, frozen=True):
-    """Which part of the journal is there, `[start, end)`, and up to where the database has it."""
+    """Which part of a journal is there, `[start, end)`, and up to where the database has it."""
 
     start: int
     loaded: int
@@ -49,15 +49,19 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A backup of the books as they were at `taken_at` (ISO 8601, UTC), by the `version` of the program."""
+    """A backup of the books as they were at `taken_at` (ISO 8601, UTC), by the `version` of the program.
+
+    `journals` are by their folders. Those of `other_gateways` are on other machines, and no part of it.
+    """
 
     format: int
     version: str
     db_schema: str
     taken_at: str
     head: Head
-    journal: JournalSpan
+    journals: dict[str, JournalSpan]
     counts: Counts
+    other_gateways: tuple[str, ...]
     files: dict[str, Stored]
 
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surplus import bootstrap
-from surplus.care import books
-from surplus.care.inspection import check_schema
+from surplus.care.inspection import open_books
 from surplus.identity import service as identity
 from surplus.kit.clock import Clock
 from surplus.kit.db import WriteSession
@@ -22,10 +21,10 @@ class KeyReset:
     left: tuple[str, ...]
 
 
-def reset_operator_key(data: Path, *, ids: Ids, clock: Clock) -> KeyReset:
+def reset_operator_key(data: Path, *, store_url: str | None = None, ids: Ids, clock: Clock) -> KeyReset:
     """Revoke the operator's first key and make another; a server that runs follows within a second.
 
-    Raises CareError, StoreUnavailable.
+    `store_url` is the server's `--database`. Raises CareError, StoreUnavailable.
     """
     file = data / bootstrap.OPERATOR_KEY
 
@@ -34,9 +33,8 @@ def reset_operator_key(data: Path, *, ids: Ids, clock: Clock) -> KeyReset:
         bootstrap.write_operator_key(data, made)  # before the commit: a key that nobody holds must not exist
         return KeyReset(made.key.id, file, revoked, left)
 
-    database = books.opened(data)
+    database = open_books(data, store_url)
     try:
-        check_schema(database)
         return database.write_now(reset)
     finally:
         database.close()

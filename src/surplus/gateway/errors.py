@@ -102,6 +102,17 @@ class StreamBroken(UpstreamFailed):
     code = "stream_interrupted"
 
 
+class NotAGateway(Unavailable):
+    """This server keeps the books of others, which take the requests."""
+
+    code = "not_a_gateway"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server takes no requests for models; its operator has gateways for them at another address"
+        )
+
+
 class JournalBehind(Unavailable):
     """So much settled work waits for the database that no more is taken on."""
 

@@ -28,10 +28,10 @@ def bound_micro(held_micro: int, grains: int) -> int:
 class Slice:
     """Money in micro-dollars: `amount` in all, of which `granted` is held by requests.
 
-    `owner` is whose requests it grants to. `scarce` says that the ledger gave no slice when last asked, `recalled` that
-    what is idle has to go back, `doubtful` that an answer of the ledger was lost, so that it may have set aside more
-    than is known here. It is for requests admitted in `[valid_from, valid_until)`, epoch seconds: the window of its
-    budgets.
+    `owner` is whose requests it grants to. `scarce` says that the ledger gave no slice when last asked; `returned` that
+    it counts on nothing being idle here, so that until more is drawn, what gets free goes back; `doubtful` that an
+    answer of the ledger was lost: it may have set aside more than is known here. It is for requests admitted in
+    `[valid_from, valid_until)`, epoch seconds: the window of its budgets.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Slice:
     used_at: float = 0.0
     filled_at: float = 0.0
     scarce: bool = False
-    recalled: bool = False
+    returned: bool = False
     doubtful: bool = False
 
     def valid(self, at: float) -> bool:
@@ -64,7 +64,7 @@ class Slice:
         """Hold `micro` for a request, if the slice has it and may give it."""
         self.used_at = now
         self.largest = max(self.largest, micro)
-        if self.recalled or micro > self.amount - self.granted:
+        if self.returned or micro > self.amount - self.granted:
             return False
         self.granted += micro
         return True
@@ -89,12 +89,12 @@ class Slice:
         self.amount += micro
         self.scarce = micro == 0
         if micro:
-            self.recalled = False
+            self.returned = False
             self.filled_at = now
 
     def refill(self) -> DrawSlice | None:
         """What to ask for so that nobody has to wait, while the slice is in use."""
-        if self.scarce or self.recalled or 2 * self.free >= self.want:
+        if self.scarce or self.returned or 2 * self.free >= self.want:
             return None
         want = self.want - self.free
         return DrawSlice(self.id, self.holder, self.wallet, self.budgets, want, min(self.largest, want))
@@ -102,5 +102,5 @@ class Slice:
     def give_back(self) -> int:
         """Nothing is free from now on; returns what has to stay."""
         self.amount = self.granted
-        self.doubtful = False
+        self.returned, self.doubtful = True, False
         return self.granted

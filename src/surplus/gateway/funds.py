@@ -152,7 +152,7 @@ class EscrowFunds:
 
     def _see_to(self, one: Slice) -> None:
         """What a slice must not keep goes back, as soon as nobody asks for it."""
-        if one.id not in self._asking and (one.doubtful or (one.recalled and one.free)):
+        if one.id not in self._asking and (one.doubtful or (one.returned and one.free)):
             self._spawn(self._try_give_back(one))
 
     def release(self, request: str, grant: Grant) -> None:
@@ -267,7 +267,7 @@ class EscrowFunds:
             asking = self._asking.get(name)
             if asking is not None:
                 await asking.wait()
-            one.recalled = True
+            one.returned = True
             await self._give_back(one)
 
     async def _give_back(self, one: Slice) -> None:

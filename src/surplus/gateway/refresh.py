@@ -20,6 +20,7 @@ from surplus.kit.db import Database
 from surplus.kit.errors import SurplusError
 from surplus.ledger import service as ledger
 from surplus.serving import service as serving
+from surplus.serving.model import Deployment
 from surplus.serving.replicas import Pool
 
 log: Final = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ EVERY_S: Final = 0.25
 class Refresh:
     """`stale` is True while the database does not answer: what is in memory may be out of date.
 
-    `pool` is the one that is looked after in this process, if any.
+    `pool` is the one that is looked after in this process, if any; `runs` says which deployments it is for.
     """
 
     database: Database
@@ -40,6 +41,7 @@ class Refresh:
     tariffs: Tariffs
     pool: Pool | None
     answer_recalls: Callable[[], Awaitable[None]]
+    runs: Callable[[Deployment], bool]
     stale: bool = False
     _seen: Mapping[str, int] = field(default_factory=dict[str, int])
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -56,7 +58,8 @@ class Refresh:
             if billing.TOPIC in changed:
                 await self.tariffs.load(self.clock.now())
             if self.pool is not None and serving.TOPIC in changed:
-                await self.pool.apply(await self.database.read(serving.list_deployments))
+                deployments = await self.database.read(serving.list_deployments)
+                await self.pool.apply([one for one in deployments if self.runs(one)])
             self._seen = numbers
 
     async def run(self) -> None:

@@ -284,8 +284,12 @@ class Audit:
         for missing in self.state.accounts.values():
             self._differ(f"by the log there is {missing}, nothing is stored")
 
-    def compare_slices(self, stored: Iterable[Slice]) -> None:
-        """All slices of the projection against those of the log."""
+    def compare_slices(self, stored: Iterable[Slice], scopes: Iterable[tuple[str, str]]) -> None:
+        """All slices of the projection, and where they count (account, slice), against those of the log."""
+        counted = {(account, one.id) for one in self.state.slices.values() for account in one.scopes}
+        for account, name in sorted(counted.symmetric_difference(scopes)):
+            wrong = "is not stored" if (account, name) in counted else "is stored and not in the log"
+            self._differ(f"that slice {name} counts in {account} {wrong}")
         for one in stored:
             expected = self.state.slices.pop(one.id, None)
             if one != expected:

@@ -34,6 +34,7 @@ class State:
     changed_accounts: set[str] = field(default_factory=set[str])
     changed_holds: set[str] = field(default_factory=set[str])
     changed_slices: set[str] = field(default_factory=set[str])
+    opened_slices: set[str] = field(default_factory=set[str])
 
 
 class Leg(NamedTuple):
@@ -131,7 +132,10 @@ def _evolve_slice(state: State, entry: Entry) -> None:
 
 
 def _draw(state: State, entry: Entry) -> None:
-    present = state.slices.setdefault(entry.hold, Slice(entry.hold, entry.ref, entry.scopes, 0, entry.seq))
+    present = state.slices.get(entry.hold)
+    if present is None:
+        present = state.slices[entry.hold] = Slice(entry.hold, entry.ref, entry.scopes, 0, entry.seq)
+        state.opened_slices.add(entry.hold)
     present.amount += entry.amount_micro
     present.drawn_seq, present.returned = entry.seq, False
     _slice(state, present, entry.amount_micro)

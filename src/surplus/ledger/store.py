@@ -61,6 +61,8 @@ _HOLD: Final = [
 _SLICE: Final = [_slices.id, _slices.holder, _slices.scopes, _slices.amount_micro, _slices.drawn_seq, _slices.returned]
 
 _NAMES: Final[BindParameter[Any]] = bindparam("names", expanding=True)
+_AFTER: Final[BindParameter[Any]] = bindparam("after")
+_SIZE: Final[BindParameter[Any]] = bindparam("size")
 _HEAD: Final = select(*_BATCH).order_by(_batches.last_seq.desc()).limit(1)
 _ENTRIES_BY_KEY: Final = select(*_ENTRY).where(_log.key.in_(_NAMES))
 _ACCOUNTS_BY_ID: Final = select(*_ACCOUNT).where(_accounts.id.in_(_NAMES))
@@ -70,9 +72,8 @@ _SLICES_BY_ID: Final = select(*_SLICE).where(_slices.id.in_(_NAMES))
 _SLICES_OVER: Final = (
     select(*_SLICE).where(_slices.id.in_(select(_scopes.slice).where(_scopes.account.in_(_NAMES)))).order_by(_slices.id)
 )
-_SLICE_PAGE: Final = (
-    select(*_SLICE).where(_slices.id > bindparam("after")).order_by(_slices.id).limit(bindparam("size"))
-)
+_ALL_SLICES: Final = select(*_SLICE).order_by(_slices.id)
+_SLICE_SCOPES: Final = select(_scopes.account, _scopes.slice)
 _SLICES_HELD: Final = select(*_SLICE).where(_slices.holder == bindparam("holder")).order_by(_slices.id)
 _RECALLED: Final = (
     select(_slices.id)
@@ -96,16 +97,9 @@ _PLACED: Final = _holds.state == HoldState.PLACED.value
 _DUE: Final = select(*_HOLD).where(_PLACED, _holds.deadline <= bindparam("now")).order_by(_holds.deadline, _holds.id)
 _SOME_DUE: Final = _DUE.limit(bindparam("size"))
 _ACTIVE: Final = select(*_HOLD).where(_PLACED).order_by(_holds.deadline, _holds.id).limit(bindparam("size"))
-_ENTRY_PAGE: Final = (
-    select(*_ENTRY, _log.digest).where(_log.seq > bindparam("after")).order_by(_log.seq).limit(bindparam("size"))
-)
-_BATCH_PAGE: Final = (
-    select(*_BATCH).where(_batches.last_seq > bindparam("after")).order_by(_batches.last_seq).limit(bindparam("size"))
-)
-_BATCH_ENDING: Final = select(*_BATCH).where(_batches.last_seq == bindparam("seq"))
-_ACCOUNT_PAGE: Final = (
-    select(*_ACCOUNT).where(_accounts.id > bindparam("after")).order_by(_accounts.id).limit(bindparam("size"))
-)
+_ENTRY_PAGE: Final = select(*_ENTRY, _log.digest).where(_log.seq > _AFTER).order_by(_log.seq).limit(_SIZE)
+_BATCH_PAGE: Final = select(*_BATCH).where(_batches.last_seq > _AFTER).order_by(_batches.last_seq).limit(_SIZE)
+_ACCOUNT_PAGE: Final = select(*_ACCOUNT).where(_accounts.id > _AFTER).order_by(_accounts.id).limit(_SIZE)
 _KEY_TWICE: Final = select(_log.key, func.max(_log.seq)).group_by(_log.key).having(func.count() > 1).limit(PAGE)
 _NEWEST: Final = select(_log.booked_at).order_by(_log.seq.desc()).limit(1)
 _HOLD_COUNT: Final = select(func.count()).select_from(tables.holds)
@@ -231,7 +225,7 @@ def batch_page(session: ReadSession, after: int) -> list[Batch]:
 
 def batch_ending(session: ReadSession, seq: int) -> Batch | None:
     """The link of the hash chain that ends at `seq`."""
-    row = session.first(_BATCH_ENDING, {"seq": seq})
+    row = session.first(select(*_BATCH).where(_batches.last_seq == seq))
     return Batch(*row) if row else None
 
 
@@ -245,10 +239,12 @@ def account_pages(session: ReadSession, size: int = PAGE) -> Iterator[list[Accou
 
 def all_slices(session: ReadSession) -> Iterator[Slice]:
     """Every slice of the projection, by id."""
-    after = ""
-    while rows := session.all(_SLICE_PAGE, {"after": after, "size": PAGE}):
-        yield from (_slice(row) for row in rows)
-        after = rows[-1].id
+    return (_slice(row) for row in session.all(_ALL_SLICES))
+
+
+def slice_scopes(session: ReadSession) -> list[tuple[str, str]]:
+    """In what accounts (first) the slices (second) count."""
+    return [(row[0], row[1]) for row in session.all(_SLICE_SCOPES)]
 
 
 def keys_used_twice(session: ReadSession) -> list[tuple[str, int]]:
@@ -287,13 +283,20 @@ def _save_slices(session: WriteSession, state: State) -> None:
     changed = sorted(state.changed_slices)
     there = [state.slices[name] for name in changed if name in state.slices]
     gone = [name for name in changed if name not in state.slices]
-    session.upsert(tables.slices, [_slice_row(one) for one in there], replace=["amount_micro", "drawn_seq", "returned"])
-    links = [{"account": account, "slice": one.id} for one in there for account in one.scopes]
-    session.insert_new(tables.slice_scopes, links)
+    session.upsert(
+        tables.slices,
+        [_slice_row(one) for one in there],
+        replace=["holder", "scopes", "amount_micro", "drawn_seq", "returned"],
+    )
+    ended = sorted({*gone, *state.opened_slices})  # one that was opened may have been there before, in other accounts
+    if ended:
+        session.execute(tables.slice_scopes.delete().where(_scopes.slice.in_(ended)))
     if gone:
         session.execute(tables.slices.delete().where(_slices.id.in_(gone)))
-        session.execute(tables.slice_scopes.delete().where(_scopes.slice.in_(gone)))
         session.execute(tables.grants.delete().where(_grants.slice.in_(gone)))
+    opened = [one for one in there if one.id in state.opened_slices]
+    links = [{"account": account, "slice": one.id} for one in opened for account in one.scopes]
+    session.insert_new(tables.slice_scopes, links)
 
 
 def drop_projections(session: WriteSession) -> None:

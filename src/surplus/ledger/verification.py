@@ -134,7 +134,7 @@ class Verifier:
             self._audit.compare_accounts(accounts)
             self._pause()
         self._audit.compare_rest()
-        self._audit.compare_slices(store.all_slices(session))
+        self._audit.compare_slices(store.all_slices(session), store.slice_scopes(session))
         # The unique index forbids keys that are used twice; only whoever reads it all looks behind it.
         twice = store.keys_used_twice(session) if self._start is None else []
         self._audit.compare_counts(store.hold_count(session), twice)

@@ -8,7 +8,16 @@ from surplus.kit.db import Database, ReadSession
 from surplus.kit.errors import SurplusError
 from surplus.kit.money import GRAINS_PER_MICRO
 from surplus.ledger import service, tables
-from surplus.ledger.commands import Command, OpenAccount, PlaceHold, PostHold, Transfer
+from surplus.ledger.commands import (
+    ChargeSlice,
+    Command,
+    Cost,
+    DrawSlice,
+    OpenAccount,
+    PlaceHold,
+    PostHold,
+    Transfer,
+)
 from surplus.ledger.model import AccountKind, Balance, Outcome, Scope, Verification
 
 NOW = 1_800_000_000.0
@@ -46,7 +55,15 @@ class Desk:
 
 
 def _dump(session: ReadSession) -> dict[str, list[tuple[object, ...]]]:
-    found = (tables.entries, tables.batches, tables.accounts, tables.holds)
+    found = (
+        tables.entries,
+        tables.batches,
+        tables.accounts,
+        tables.holds,
+        tables.slices,
+        tables.slice_scopes,
+        tables.grants,
+    )
     return {
         table.name: [tuple(row) for row in session.all(select(table).order_by(*table.primary_key.columns))]
         for table in found
@@ -59,6 +76,15 @@ def budget(name: str, cap: int | None) -> Scope:
 
 def place(hold: str, amount: int, *budgets: Scope, wallet: Scope = WALLET, ends: float = NOW + 60) -> PlaceHold:
     return PlaceHold(hold, wallet, budgets, amount, ends, hold)
+
+
+def draw(name: str, want: int, *budgets: Scope, hold: int = 1, holder: str = "gw_1") -> DrawSlice:
+    return DrawSlice(name, holder, WALLET, budgets, want, hold)
+
+
+def charge(name: str, ref: str, *micro: int, granted: int = 100, grains: int = 0) -> ChargeSlice:
+    costs = tuple(Cost(each * GRAINS_PER_MICRO + grains, granted) for each in micro)
+    return ChargeSlice(name, WALLET.account, costs, "revenue:tokens", ref, NOW)
 
 
 def post(hold: str, micro: int, *, grains: int = 0) -> PostHold:

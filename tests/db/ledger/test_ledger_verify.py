@@ -5,9 +5,9 @@ from sqlalchemy import delete, text, update
 
 from surplus.kit.db import WriteSession
 from surplus.ledger import service, store, tables
-from surplus.ledger.commands import SetLimit, Transfer, VoidHold
+from surplus.ledger.commands import ReturnSlice, SetLimit, Transfer, VoidHold
 from surplus.ledger.errors import LedgerBroken
-from tests.db.ledger.desk import NOW, WALLET, Desk, budget, place, post
+from tests.db.ledger.desk import NOW, WALLET, Desk, budget, charge, draw, place, post
 
 CHECKS = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
 
@@ -126,10 +126,62 @@ def test_l3_a_hold_and_an_account_that_the_log_does_not_know_are_found(busy: Des
     tamper(busy, "INSERT INTO ledger_hold SELECT 'h99', state, amount_micro, scopes, deadline, ref, placed_at, "
            "posted_micro, overrun_micro, ended_at FROM ledger_hold WHERE id = 'h0'")  # fmt: skip
     tamper(busy, "INSERT INTO ledger_account SELECT 'wallet:x', kind, currency, limit_micro, floor_micro, credits, "
-           "debits, held, carry_grains FROM ledger_account WHERE id = 'wallet:org_1'")  # fmt: skip
+           "debits, held, carry_grains, sliced, recalled_seq, recalled_at, scarce_micro FROM ledger_account "
+           "WHERE id = 'wallet:org_1'")  # fmt: skip
     found = busy.verify().problems
     assert any("places 6 holds, stored are 7" in line for line in found)
     assert any("there is None, stored is Account(id='wallet:x'" in line for line in found)
+
+
+@pytest.fixture
+def sliced(desk: Desk) -> Desk:
+    """A ledger in which everything has happened that can happen to slices."""
+    desk.fund(100_000)
+    desk.batch(draw("s1", 500, budget("a", 9000)), draw("s2", 400), draw("s3", 300))
+    desk.batch(charge("s1", "c1", 40, 130, grains=7), charge("s2", "c2", 5), charge("s4", "c3", 2))
+    desk.batch(ReturnSlice("s3", 0), ReturnSlice("s2", 100))
+    desk.do(SetLimit("l1", "budget:a", 8000))
+    desk.database.write_now(service.grant, {"s1": 80})
+    assert desk.verify().ok
+    assert {entry[1] for entry in desk.dump()["ledger_entry"]} >= {"draw", "charge", "return", "recall"}
+    return desk
+
+
+def test_l3_slices_are_rebuilt_to_the_same_bytes(sliced: Desk) -> None:
+    before = sliced.dump()
+    sliced.database.write_now(service.rebuild)
+    assert sliced.dump() == before
+    tamper(sliced, "DELETE FROM ledger_slice")
+    tamper(sliced, "UPDATE ledger_slice_scope SET account = 'budget:b' WHERE account = 'budget:a'")
+    assert not sliced.verify().ok
+    sliced.database.write_now(service.rebuild)
+    assert sliced.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE ledger_slice SET amount_micro = amount_micro + 1 WHERE id = 's1'", "stored is Slice(id='s1'"),
+        ("UPDATE ledger_slice SET holder = 'gw_2' WHERE id = 's2'", "stored is Slice(id='s2'"),
+        ("UPDATE ledger_slice SET returned = false WHERE id = 's2'", "stored is Slice(id='s2'"),
+        ("UPDATE ledger_slice SET scopes = 'x' WHERE id = 's2'", "the slice s2 cannot be read"),
+        ("DELETE FROM ledger_slice WHERE id = 's1'", "nothing is stored"),
+        ("INSERT INTO ledger_slice VALUES ('s9', 'gw_1', '[]', 5, 1, false)", "stored is Slice(id='s9'"),
+        ("DELETE FROM ledger_slice_scope WHERE account = 'budget:a'", "slice s1 counts in budget:a is not stored"),
+        ("INSERT INTO ledger_slice_scope VALUES ('budget:b', 's1')", "counts in budget:b is stored and not in the log"),
+        ("UPDATE ledger_account SET sliced = sliced - 1 WHERE id = 'budget:a'", "stored is Account(id='budget:a'"),
+        ("UPDATE ledger_account SET recalled_seq = 0 WHERE id = 'budget:a'", "stored is Account(id='budget:a'"),
+        ("UPDATE ledger_entry SET amount_micro = 1 WHERE key = 'charge:c1'", "where 170 is due"),
+        ("UPDATE ledger_entry SET requests = 1 WHERE key = 'charge:c1'", "its digest is not that of its fields"),
+        ("UPDATE ledger_entry SET ref = 'gw_2' WHERE kind = 'draw'", "its digest is not that of its fields"),
+        ("UPDATE ledger_entry SET amount_micro = 9999 WHERE kind = 'return'", "which has less"),
+    ],
+)
+def test_l9_what_was_changed_of_slices_is_found(sliced: Desk, statement: str, problem: str) -> None:
+    tamper(sliced, statement)
+    found = sliced.verify()
+    assert not found.ok
+    assert any(problem in line for line in found.problems), found.problems
 
 
 def test_l6_a_key_used_twice_is_found(busy: Desk) -> None:

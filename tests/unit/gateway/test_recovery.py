@@ -16,11 +16,14 @@ from surplus.billing.errors import UnknownPriceVersion
 from surplus.gateway.entries import encode
 from surplus.kit.clock import ManualClock
 from surplus.kit.db import Database
+from surplus.ledger import service as ledger
+from surplus.ledger.commands import DrawSlice
+from surplus.ledger.model import AccountKind, Scope
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from tests.unit.gateway import gateway_child as child
 from tests.unit.gateway import loading
-from tests.unit.gateway.house import House
+from tests.unit.gateway.house import GATEWAY, WALLET, House
 from tests.unit.gateway.parts import NOW, admitted, settled
 
 
@@ -109,6 +112,34 @@ async def test_holds_of_others_are_left_alone(ruins: Ruins) -> None:
     assert sorted(ruins.house.held()) == ["contract_1", "req_9"]
 
 
+def draw(ruins: Ruins, name: str, holder: str = GATEWAY) -> None:
+    """A slice of 10,000 micro-dollars."""
+    ruins.house.do(DrawSlice(name, holder, Scope(WALLET, AccountKind.WALLET, 0), (), 10_000, 100))
+
+
+async def test_slices_are_given_back_after_their_requests_were_charged(ruins: Ruins) -> None:
+    draw(ruins, "slice_1")
+    draw(ruins, "slice_other", "gw_other")
+    first, second = (admitted(f"req_{number}", slice="slice_1", held_micro=100) for number in (1, 2))
+    ruins.leave(first, settled(first, micro=60), second, flight={"req_2": {"output": 5}})
+    assert await ruins.recover() == 1
+    assert [ruins.house.record(f"req_{number}").charged_micro for number in (1, 2)] == [60, 40]
+    assert [ruins.house.record(f"req_{number}").overrun_micro for number in (1, 2)] == [0, 0]
+    assert ruins.house.database.read_now(ledger.slices_of, GATEWAY) == []
+    assert [one.amount for one in ruins.house.database.read_now(ledger.slices_of, "gw_other")] == [10_000]
+    ruins.house.check()
+
+
+async def test_slices_stay_while_the_journal_cannot_be_loaded(ruins: Ruins) -> None:
+    """Whoever cannot tell what its requests cost must not free what they hold."""
+    draw(ruins, "slice_1")
+    entry = admitted("req_1", slice="slice_1", held_micro=100, price_version="price_lost")
+    ruins.leave(entry)
+    with pytest.raises(UnknownPriceVersion):
+        await ruins.recover()
+    assert [one.amount for one in ruins.house.database.read_now(ledger.slices_of, GATEWAY)] == [10_000]
+
+
 async def test_recovering_again_changes_nothing(ruins: Ruins) -> None:
     for number in range(3):
         ruins.house.hold(f"req_{number}", 1000)
@@ -176,12 +207,14 @@ def killed_after(reports: int, data: Path, seed: int, said: Said) -> None:
             said.settled[request] = int(rest[0])
 
 
+@pytest.mark.parametrize("cap", [5_000_000_000, 14_900], ids=["in slices", "near the cap"])
 @pytest.mark.parametrize("run", range(2))
-async def test_a_gateway_that_is_killed_owes_nobody_anything(ruins: Ruins, run: int) -> None:
-    budget: Budget = ruins.house.budget(5_000_000_000)
+async def test_a_gateway_that_is_killed_owes_nobody_anything(ruins: Ruins, run: int, cap: int) -> None:
+    """Within 128 of the largest hold of its cap, a budget has no slices."""
+    budget: Budget = ruins.house.budget(cap)
     said = Said()
     for life in range(2):
-        killed_after(random.Random(run * 10 + life).randrange(1, 600), ruins.data, run * 2 + life, said)
+        killed_after(random.Random(run * 10 + life).randrange(1, 400), ruins.data, run * 2 + life, said)
         await ruins.recover()
         check(ruins, said)
         before = ruins.house.dump()
@@ -206,3 +239,4 @@ def check(ruins: Ruins, said: Said) -> None:
         assert record.charged_micro == record.cost_micro == record.usage.input * 2 + record.usage.output * 8
     assert ruins.house.held() == []
     assert ruins.house.balance().held == 0
+    assert ruins.house.database.read_now(ledger.slices_of, GATEWAY) == []

@@ -2,7 +2,16 @@
 
 from surplus.kit.errors import SurplusError
 from surplus.kit.money import GRAINS_PER_MICRO
-from surplus.ledger.commands import Command, OpenAccount, PlaceHold, PostHold, Transfer
+from surplus.ledger.commands import (
+    ChargeSlice,
+    Command,
+    Cost,
+    DrawSlice,
+    OpenAccount,
+    PlaceHold,
+    PostHold,
+    Transfer,
+)
 from surplus.ledger.decide import decide
 from surplus.ledger.evolve import State, evolve
 from surplus.ledger.model import Account, AccountKind, Entry, Outcome, Scope
@@ -47,6 +56,15 @@ def budget(name: str, cap: int | None) -> Scope:
 
 def place(hold: str, amount: int, *budgets: Scope, wallet: Scope = WALLET, ends: float = NOW + 60) -> PlaceHold:
     return PlaceHold(hold, wallet, budgets, amount, ends, hold)
+
+
+def draw(name: str, want: int, *budgets: Scope, hold: int = 1, wallet: Scope = WALLET) -> DrawSlice:
+    return DrawSlice(name, "gw_1", wallet, budgets, want, hold)
+
+
+def charge(name: str, ref: str, *micro: int, granted: int = 100, wallet: Scope = WALLET) -> ChargeSlice:
+    costs = tuple(Cost(each * GRAINS_PER_MICRO, granted) for each in micro)
+    return ChargeSlice(name, wallet.account, costs, "revenue:tokens", ref, NOW)
 
 
 def post(hold: str, micro: int, *, grains: int = 0) -> PostHold:

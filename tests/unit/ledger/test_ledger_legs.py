@@ -5,10 +5,10 @@ from collections import defaultdict
 import pytest
 from msgspec.structs import replace
 
-from surplus.ledger.commands import SetLimit, Transfer, VoidHold
+from surplus.ledger.commands import ReturnSlice, SetLimit, Transfer, VoidHold
 from surplus.ledger.evolve import Leg, evolve, legs
 from surplus.ledger.model import Entry, EntryKind
-from tests.unit.ledger.book import NOW, WALLET, budget, funded, place, post
+from tests.unit.ledger.book import NOW, WALLET, budget, charge, draw, funded, place, post
 
 
 def entry(kind: EntryKind, charged: int = 0, overrun: int = 0, scopes: tuple[str, ...] = ("w",)) -> Entry:
@@ -49,7 +49,7 @@ def test_a_charge_counts_in_every_budget_in_a_currency_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [EntryKind.OPEN, EntryKind.LIMIT, EntryKind.REFUSED, EntryKind.PLACE, EntryKind.VOID, EntryKind.EXPIRE],
+    sorted(set(EntryKind) - {EntryKind.TRANSFER, EntryKind.POST, EntryKind.LATE, EntryKind.CHARGE}),
 )
 def test_other_entries_move_nothing(kind: EntryKind) -> None:
     assert legs(entry(kind, 5, 3)) == ()
@@ -67,6 +67,12 @@ def test_l1_every_entry_sums_to_zero_and_the_totals_are_the_sums() -> None:
     book.do(Transfer("t2", WALLET.account, "payments", 10**9, "refund", "", NOW))
     book.now = NOW + 60
     book.do(post("h4", 50))
+    book.do(Transfer("t3", "payments", WALLET.account, 100_000, "topup", "", NOW))
+    book.do(draw("s1", 300, budget("c", 9000)))
+    book.do(charge("s1", "c1", 30, 150))
+    book.do(charge("gone", "c2", 5))
+    book.do(ReturnSlice("s1", 100))
+    book.do(SetLimit("s2", "budget:c", 8000))
     assert {line.kind for line in book.log} == set(EntryKind)
     sums: dict[str, int] = defaultdict(int)
     for line in book.log:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from surplus.cli.commands.server import StoreUrl
 from surplus.cli.local import load, refusals
 from surplus.cli.options import Json
 from surplus.cli.output import print_data, print_facts, print_line, utc
@@ -21,6 +22,7 @@ app = typer.Typer(name="operator-key", no_args_is_help=True, help="The operator'
 def backup(
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder, on another disk.")],
     data: Data,
+    database: StoreUrl = None,
     with_key: Annotated[
         bool, typer.Option("--with-operator-key", help="Copy operator.key too; the backup is then a secret.")
     ] = False,
@@ -31,7 +33,7 @@ def backup(
     The copy is of one instant, is checked when it is written, and has a manifest with the SHA-256 of every file.
     """
     with refusals():
-        manifest = load(CARE).back_up(data, destination, with_key=with_key, clock=SystemClock())
+        manifest = load(CARE).back_up(data, destination, with_key=with_key, store_url=database, clock=SystemClock())
     if as_json:
         print_data({"backup": str(destination), **_manifest(manifest)})
         return
@@ -43,6 +45,7 @@ def backup(
 def restore(
     source: Annotated[Path, typer.Argument(metavar="BACKUP", help="The folder that `surplus backup` made.")],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", file_okay=False, help="A new or an empty directory.")],
+    database: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
     """Make a data directory from a backup.
@@ -50,7 +53,7 @@ def restore(
     Refuses unless every byte is what was written and the books in it are sound.
     """
     with refusals():
-        done = load(CARE).restore(source, data, clock=SystemClock())
+        done = load(CARE).restore(source, data, store_url=database, clock=SystemClock())
     if as_json:
         fields = {"data": str(done.data), "upgraded": done.upgraded, "operator_key": done.has_key}
         print_data({**fields, **_manifest(done.manifest)})
@@ -70,6 +73,7 @@ def _facts(manifest: Any) -> dict[str, object]:
         "ledger head": f"{manifest.head.seq} {manifest.head.hash}",
         "settled, to be loaded": counts.to_load,
         "in flight": counts.in_flight,
+        "not of the gateways": ", ".join(manifest.other_gateways) or "none is missing",
     }
 
 
@@ -78,8 +82,8 @@ def _warnings(done: Any) -> list[str]:
     lines = [f"everything that happened after {utc(done.manifest.taken_at)} (UTC) is not in these books"]
     if counts.to_load or counts.in_flight:
         lines.append(
-            f"the first start charges {counts.to_load} settled requests, and settles {counts.in_flight} that were in "
-            "flight as interrupted, by what they had used"
+            f"{counts.to_load} settled requests have been charged from the journal; {counts.in_flight} that were in "
+            "flight are settled as interrupted, by what they had used"
         )
     if done.upgraded:
         lines.append("the schema was an earlier version's and has been brought to this one's")
@@ -89,36 +93,42 @@ def _warnings(done: Any) -> list[str]:
         "where the server that was backed up runs on, there are two sets of books now: stop one of them for good "
         "before customers reach the other"
     )
+    if done.manifest.other_gateways:
+        names = ", ".join(done.manifest.other_gateways)
+        lines.append(f"free what these gateways held, whose journals are elsewhere: surplus gateway forget ({names})")
     lines.append("keys that were revoked since are good again in these books: revoke them once more")
     return lines
 
 
 def _manifest(manifest: Any) -> dict[str, Any]:
-    counts, journal, head = manifest.counts, manifest.journal, manifest.head
+    counts, head = manifest.counts, manifest.head
     return {
         "taken_at": manifest.taken_at,
         "version": manifest.version,
         "schema": manifest.db_schema,
         "head": {"seq": head.seq, "hash": head.hash},
-        "journal": {"start": journal.start, "loaded": journal.loaded, "end": journal.end},
+        "journals": {
+            name: {"start": one.start, "loaded": one.loaded, "end": one.end} for name, one in manifest.journals.items()
+        },
         "organizations": counts.organizations,
         "entries": counts.entries,
         "batches": counts.batches,
         "to_load": counts.to_load,
         "in_flight": counts.in_flight,
+        "other_gateways": list(manifest.other_gateways),
         "files": {name: {"bytes": one.bytes, "sha256": one.sha256} for name, one in manifest.files.items()},
     }
 
 
 @app.command("reset")
-def reset(data: Data, as_json: Json = False) -> None:
+def reset(data: Data, database: StoreUrl = None, as_json: Json = False) -> None:
     """Make a new operator's key where the first one is lost, and revoke that one.
 
     The new key is written to DIR/operator.key. The server may run meanwhile.
     """
     clock = SystemClock()
     with refusals():
-        done = load(CARE).reset_operator_key(data, ids=RandomIds(clock), clock=clock)
+        done = load(CARE).reset_operator_key(data, store_url=database, ids=RandomIds(clock), clock=clock)
     if as_json:
         print_data({"id": done.key, "file": str(done.file), "revoked": list(done.revoked), "left": list(done.left)})
         return

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from surplus.cli.commands.server import StoreUrl
 from surplus.cli.local import load, refusals
 from surplus.cli.options import Json
 from surplus.cli.output import print_data, print_facts, print_json
@@ -48,6 +49,7 @@ def rebuild(
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", file_okay=False, help="The data directory of a stopped server.")
     ],
+    database: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
     """Make balances and holds again from the log, all or nothing. The server has to be stopped.
@@ -55,7 +57,7 @@ def rebuild(
     For a ledger whose log is sound and whose balances are not; of an unsound log it changes nothing.
     """
     with refusals():
-        done = load("surplus.care").rebuild(data)
+        done = load("surplus.care").rebuild(data, store_url=database)
     before, after = done.before, done.after or done.before
     if as_json:
         fields = {"rebuilt": done.after is not None, "ok": after.ok, "entries": after.entries}

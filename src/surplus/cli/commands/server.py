@@ -51,6 +51,9 @@ def serve(
         int | None,
         typer.Option(min=1, max=64, metavar="N", help="Processes that take requests; 1 is the server itself."),
     ] = None,
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="all, gateway or control, for servers that share a database.")
+    ] = None,
     config: Config = None,
     tls_certificate: Annotated[
         str | None, typer.Option(metavar="FILE", help="Serve HTTPS with this certificate and its chain (PEM).")
@@ -63,6 +66,7 @@ def serve(
         "host": host,
         "port": port,
         "workers": workers,
+        "role": role,
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
     }
