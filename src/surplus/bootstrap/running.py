@@ -11,6 +11,10 @@ from surplus.kit.errors import SurplusError
 log: Final = logging.getLogger(__name__)
 
 
+GC_AFTER: Final = 20_000
+"""New containers until the collector looks for rings among them: requests leave hardly any, and a look has a price."""
+
+
 class JobFailed(SurplusError):
     """Something that has to run in the background does not; a fault of ours."""
 
@@ -29,6 +33,7 @@ def settle_down() -> None:
     """What is alive now stays alive: the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_AFTER)
 
 
 def stop_with(tasks: Iterable[asyncio.Task[None]], stop: asyncio.Event) -> None:

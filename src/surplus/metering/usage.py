@@ -60,6 +60,8 @@ class TokenUsage(msgspec.Struct, frozen=True, gc=False):
 
 def _count(value: object) -> tuple[int, bool]:
     """A count of tokens, and whether `value` had to be mended to be one."""
+    if type(value) is int and 0 <= value <= MAX_TOKENS:  # nearly always, and this is asked six times a request
+        return value, False
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0, True
     if isinstance(value, float) and not math.isfinite(value):
@@ -68,12 +70,16 @@ def _count(value: object) -> tuple[int, bool]:
     return count, isinstance(value, float) or count != value
 
 
+def _given(value: object) -> tuple[int | None, bool]:
+    return (None, False) if value is None else _count(value)
+
+
 def _sides(usage: Mapping[str, object]) -> tuple[int, int, bool]:
     """Prompt and completion tokens, and whether anything about them or their total was wrong."""
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    given = {name: _count(usage[name]) for name in names if usage.get(name) is not None}
-    mended = any(was_mended for _, was_mended in given.values())
-    prompt, completion, total = (given[name][0] if name in given else None for name in names)
+    prompt, prompt_mended = _given(usage.get("prompt_tokens"))
+    completion, completion_mended = _given(usage.get("completion_tokens"))
+    total, total_mended = _given(usage.get("total_tokens"))
+    mended = prompt_mended or completion_mended or total_mended
     if prompt is None:
         output = completion or 0
         return max((total or 0) - output, 0), output, True
@@ -87,9 +93,12 @@ def _part(usage: Mapping[str, object], group: str, *names: str, of: int) -> tupl
     details = usage.get(group)
     if details is None:
         return 0, False
-    if not isinstance(details, Mapping):
+    if type(details) is not dict and not isinstance(details, Mapping):
         return 0, True
     values = cast("Mapping[str, object]", details)
-    value = next((values[name] for name in names if values.get(name) is not None), 0)
-    count, mended = _count(value)
-    return min(count, of), mended or count > of
+    for name in names:
+        value = values.get(name)
+        if value is not None:
+            count, mended = _count(value)
+            return min(count, of), mended or count > of
+    return 0, False
