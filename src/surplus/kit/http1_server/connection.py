@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._current: Exchange | None = None  # which is being answered
         self._waiting: deque[Exchange] = deque()
         self._paused = False
-        self._refused = False
+        self._refused = False  # nothing more is read
         self._refused_at: float | None = None
         self._discarded = 0
         self._blocked_at: float | None = None
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
             return
         if taking.ended:
             if self._intake.pace.received > self._limits.body_bytes:
-                self._close()  # it was answered long ago, most likely because its body is too large
+                self._linger()  # it was answered long ago, most likely because its body is too large
         elif taking.held > HELD_BYTES:
             self._pause()
 
@@ -286,6 +286,12 @@ class Connection(asyncio.Protocol):
                 return
             current.lost()
         self._transport.write(last_answer(error.status, self._edge.tell(self._intake.target.decode("latin-1"), error)))
+        self._linger()
+
+    def _linger(self) -> None:
+        """End, but give the caller time to read what was said to it."""
+        self._refused = True
+        self._intake.stop()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._refused_at = self._loop.time()
