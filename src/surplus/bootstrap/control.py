@@ -15,12 +15,13 @@ from starlette.types import ASGIApp
 
 from surplus import __version__
 from surplus.bootstrap import instructions
+from surplus.bootstrap.books import gauge_books, watch_of
 from surplus.bootstrap.data import CONTROL_SOCKET, LINK_SOCKET, RUN
 from surplus.bootstrap.fleet import Fleet
 from surplus.bootstrap.leftovers import Leftovers, first_free
 from surplus.bootstrap.parts import create_control_plane, reachable
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
-from surplus.bootstrap.server import FIRST_CHECK_S, gauge_books, watch_of
+from surplus.bootstrap.server import FIRST_CHECK_S
 from surplus.edge import edge_of
 from surplus.gateway.access import Access
 from surplus.gateway.books import LocalBooks

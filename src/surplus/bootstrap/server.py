@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp
 
 from surplus import __version__
-from surplus.bootstrap.data import CHECKED, SLOTS, gateway_name, journal_directory
+from surplus.bootstrap.books import gauge_books, watch_of
+from surplus.bootstrap.data import SLOTS, gateway_name, journal_directory
 from surplus.bootstrap.leftovers import Leftovers, first_free
 from surplus.bootstrap.parts import RESTARTS, WORKERS, create_control_plane, patience, reachable, tracer_of
 from surplus.bootstrap.running import Job, raise_failed, settle_down, stop_with
@@ -39,7 +40,7 @@ from surplus.gateway.tariffs import Tariffs
 from surplus.gateway.tokenizer import Tokenizer
 from surplus.gateway.tracing import Tracer
 from surplus.gateway.upkeep import CONTROL, Tidying, Upkeep
-from surplus.gateway.watch import Every, Watch
+from surplus.gateway.watch import Watch
 from surplus.kit.clock import Clock, SystemClock
 from surplus.kit.db import Database
 from surplus.kit.edge import Edge
@@ -182,12 +183,6 @@ class _Journaled:
     ledgered: Ledgered
 
 
-def watch_of(settings: Settings, data: Path, database: Database, clock: Clock) -> Watch:
-    """What checks the books of a data directory."""
-    every = Every(settings.ledger.verify_every_s, settings.ledger.verify_all_every_s)
-    return Watch(database=database, clock=clock, file=data / CHECKED, every=every)
-
-
 async def build_gateway(settings: Settings, around: Around) -> Server:
     """Put together what takes requests, and bring its journal in order after its last run."""
     registry = CollectorRegistry()
@@ -320,14 +315,6 @@ def _gauges(server: Server, metrics: Metrics) -> None:
     metrics.gauge("surplus_granted_dollars", granted, lambda: server.funds.granted_micro / MICRO_PER_DOLLAR)
     metrics.gauge("surplus_upstream_connections", "Connections to engines", lambda: server.upstream.connections)
     metrics.gauge("surplus_tasks", "Tasks of the event loop", lambda: len(asyncio.all_tasks()))
-
-
-def gauge_books(registry: CollectorRegistry, watch: Watch) -> None:
-    """What the checks of the ledger found."""
-    violations = Gauge("surplus_ledger_violations", "Errors found in the ledger", registry=registry)
-    violations.set_function(lambda: len(watch.standing.problems))
-    checked = Gauge("surplus_ledger_checked_seq", "Ledger entry that was checked last", registry=registry)
-    checked.set_function(lambda: watch.standing.seq)
 
 
 def _control_plane(server: Server, pool: Pool, watch: Watch, clock: Clock, ids: Ids) -> ASGIApp:

@@ -109,6 +109,20 @@ async def test_a_part_that_was_loaded_and_not_heard_of_charges_once(site: Site) 
     site.check()
 
 
+@pytest.mark.parametrize("failure", ["before", "after"])
+async def test_a_draw_that_was_not_heard_of_is_given_back(site: Site, failure: str) -> None:
+    """The slice is filled up with the load that fails; what that drew, if anything, is not left lying idle."""
+    for number in range(10):
+        await site.request(number, 10)
+    setattr(site.books, failure, 1)
+    with pytest.raises(StoreUnavailable):
+        await site.loader.load_batch()
+    (draw,) = site.books.loads[0].draws
+    await site.load()
+    assert draw.want_micro > 0
+    site.check()
+
+
 async def test_a_failure_to_tell_what_is_granted_keeps_nothing_from_being_loaded(site: Site) -> None:
     """There was no part of the journal in it, so there is none to try again first."""
     await site.funds.hold(HoldRequest("req_0", "org_1", (), RICH, NOW, NOW + TTL_S))  # not from a slice
