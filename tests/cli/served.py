@@ -32,6 +32,7 @@ from surplus.kit.ids import Ids, RandomIds
 from surplus.ledger import service as ledger
 from surplus.ledger.commands import PlaceHold
 from surplus.ledger.model import AccountKind, Placed, Scope
+from surplus.metering import service as metering
 from surplus.metering.model import Outcome
 from surplus.metering.usage import TokenUsage
 from surplus.serving.engines.factory import Engines
@@ -102,6 +103,7 @@ def _app(database: Database, clock: SystemClock, ids: Ids, pool: Pool) -> FastAP
         tariffs=Tariffs(database),
         pool=pool,
         answer_recalls=EscrowFunds(LocalBooks(database, clock), clock, ids, "gateway-test").answer_recalls,
+        runs=lambda _deployment: True,
     )
     return create_api(
         ApiDeps(
@@ -127,6 +129,7 @@ def _settle(
     sheet = next(each for each in billing.price_sheets(session, now=now) if each.sku == sku)
     wallet = Scope(f"wallet:{org}", AccountKind.WALLET, 0)
     hold = PlaceHold(request, wallet, (), amount_micro=1_000_000, deadline=now + 600, ref=request)
+    session.exclusive(metering.LOCK)  # locks are taken in one order, and loading takes this one first
     (placed,) = ledger.apply(session, [hold], now=now)
     assert isinstance(placed, Placed), placed
     admitted = Admitted(request, org, None, key, sku, "dep_1", sku, sheet.version, "chat", stream=False, at=now)

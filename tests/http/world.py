@@ -120,6 +120,7 @@ async def build(database: Database) -> World:
         tariffs=Tariffs(database),
         pool=pool,
         answer_recalls=EscrowFunds(LocalBooks(database, clock), clock, ids, "gateway-test").answer_recalls,
+        runs=lambda _deployment: True,
     )
     not_ready: list[str] = []
     deps = ApiDeps(
