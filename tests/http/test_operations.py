@@ -90,7 +90,7 @@ async def test_what_runs_shows_in_the_metrics(tmp_path: Path) -> None:
 async def test_a_server_whose_books_do_not_answer_is_not_ready_but_alive(tmp_path: Path) -> None:
     async with _shop(tmp_path) as shop:
         live = shop.live
-        with closing(sqlite3.connect(live.server.database.path)) as books:
+        with closing(sqlite3.connect(live.server.database.location)) as books:
             books.execute("ALTER TABLE kit_revision RENAME TO away")
             await eventually(lambda: live.server.refresh.stale, "the server to notice")
             answer = await _get(live, "/readyz")
@@ -139,7 +139,7 @@ async def test_b7_what_the_books_do_not_take_now_is_kept_and_loaded_later(tmp_pa
     """The journal has it until it is committed, and nothing is taken out before."""
     async with _shop(tmp_path) as shop:
         await shop.post("/chat/completions", chat(shop.model))
-        with closing(sqlite3.connect(shop.live.server.database.path)) as books:
+        with closing(sqlite3.connect(shop.live.server.database.location)) as books:
             books.execute("ALTER TABLE metering_record RENAME TO away")
             answer = await shop.post("/chat/completions", chat(shop.model))
             assert answer.status_code == 200

@@ -240,7 +240,7 @@ async def test_a_model_without_a_ready_engine_is_unavailable(open_shop) -> None:
 async def test_e2_our_own_database_being_away_is_unavailable_and_never_a_bad_key(shop: Shop) -> None:
     """A key that is not in memory has to be looked up; while nobody can, nobody is told that it is wrong."""
     token = (await shop.new_key()).token
-    with closing(sqlite3.connect(shop.live.server.database.path)) as books:
+    with closing(sqlite3.connect(shop.live.server.database.location)) as books:
         books.execute("ALTER TABLE identity_secret RENAME TO away")
         away = await _raised(shop, token)
         books.execute("ALTER TABLE away RENAME TO identity_secret")

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from surplus.api import openapi
+from surplus.gateway import processes
+from surplus.gateway.model import Process
 from surplus.kit.ids import CountedIds
-from tests.http.world import World
+from tests.http.world import NOW, World
 
 CUSTOMERS = frozenset({"admin", "developer", "finance"})
 ANYONE = CUSTOMERS | {"operator", "rival"}
@@ -66,6 +68,8 @@ ROUTES = [
     Route("POST", "/api/deployments/{deployment}/drain", OPERATOR),
     Route("DELETE", "/api/deployments/{deployment}", OPERATOR),
     Route("GET", "/api/replicas", OPERATOR),
+    Route("GET", "/api/gateways", OPERATOR),
+    Route("POST", "/api/gateways/{name}/forget", OPERATOR),
     Route("GET", "/api/ledger/verify", OPERATOR),
     Route("GET", "/api/ledger/head", OPERATOR),
     Route("GET", "/api/status", OPERATOR),
@@ -79,7 +83,10 @@ async def filled(world: World) -> dict[str, str]:
     key = await world.ok("operator", "POST", "/api/organizations/acme/keys", {"name": "victim", "budget": "1"})
     budgets = await world.ok("operator", "GET", "/api/organizations/acme/budgets")
     deployment = await world.ok("operator", "POST", "/api/deployments", {**DEPLOYMENT, "id": "old"})
-    return {"member": member["id"], "key": key["id"], "budget": budgets[0]["id"], "deployment": deployment["id"]}
+    lost = Process("gw_0", "host", 1, "gateway", "1", NOW - 100, NOW - 100)
+    await world.database.write(processes.beat, lost)
+    made = {"member": member["id"], "key": key["id"], "budget": budgets[0]["id"], "deployment": deployment["id"]}
+    return {**made, "name": lost.name}
 
 
 def test_every_documented_route_is_in_the_table(world: World):
@@ -126,7 +133,7 @@ async def test_without_a_good_key_every_route_is_closed(world: World):
     world.tokens |= {"nonsense": "sk-nonsense", "empty": "", "wrong": good[:-1] + ("0" if good[-1] != "0" else "1")}
     world.tokens["unknown"] = f"sk-{'0' * 16}-{CountedIds().secret()}"
     for route in ROUTES:
-        path = route.path.format(org="acme", member="m", key="k", budget="b", deployment="d")
+        path = route.path.format(org="acme", member="m", key="k", budget="b", deployment="d", name="gw_0")
         for who in (None, "nonsense", "wrong", "empty", "unknown"):
             error = await world.refused(who, route.method, path, route.body)
             assert (error["status"], error["code"]) == (401, "invalid_api_key"), route

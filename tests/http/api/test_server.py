@@ -21,6 +21,7 @@ async def test_status_and_readiness(world: World):
         "ready": True,
         "why": [],
         "ledger": {"state": "unknown", "seq": 0, "hash": "", "checked_at": None, "problems": [], "remedy": ""},
+        "workers": [],
     }
     assert await world.ok("operator", "GET", "/api/status") == expected
     ready = await world.call(None, "GET", "/readyz")

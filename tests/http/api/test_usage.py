@@ -29,6 +29,7 @@ def use(world: World, number: int, version: str, *, key: str = "key_2", project:
     """Charge and record one request as the gateway's loader does."""
 
     def work(session: WriteSession) -> None:
+        session.exclusive(metering.LOCK)
         grains = billing.price_sheet(session, "tiny", version).grains(USAGE)
         hold = f"req_{number}"
         place = PlaceHold(hold, Scope(f"wallet:{world.acme.id}", AccountKind.WALLET, 0), (), 1_000_000, at + 60, hold)
